@@ -17,14 +17,14 @@ pub(crate) type Discovery = Result<Vec<(OperatorId, Vec<Split>)>, Failure>;
 
 /// Builds attempts, lists splits and publishes.
 pub(crate) trait Engine: Send + Sync + fmt::Debug {
-    /// Starts to build an attempt. Its progress arrives as events, of which `Gone` is the last. The current span lasts
+    /// Starts to build an attempt. Its progress arrives as reports, of which `Gone` is the last. The current span lasts
     /// until the attempt is ready or over.
     fn deploy(
         &self,
         job: (ClusterId, JobId),
         attempt: Attempt,
         deployment: Deployment,
-        events: mpsc::Sender<ReportBody>,
+        reports: mpsc::Sender<ReportBody>,
     ) -> Box<dyn RunningAttempt>;
 
     /// Lists the splits of sources.
@@ -89,9 +89,9 @@ impl Engine for RuntimeEngine {
         job: (ClusterId, JobId),
         attempt: Attempt,
         deployment: Deployment,
-        events: mpsc::Sender<ReportBody>,
+        reports: mpsc::Sender<ReportBody>,
     ) -> Box<dyn RunningAttempt> {
-        Box::new(AttemptHandle::deploy(&self.context, job, attempt, deployment, events))
+        Box::new(AttemptHandle::deploy(&self.context, job, attempt, deployment, reports))
     }
 
     fn discover(&self, graph: Box<JobGraph>, sources: Vec<OperatorId>) -> BoxFuture<'static, Discovery> {

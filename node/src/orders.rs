@@ -194,7 +194,7 @@ impl Orders {
     }
 
     /// An attempt has something to report. Its reports are carried through, unless they are too long for a message.
-    pub(crate) fn on_event(&mut self, job: JobId, attempt: Attempt, body: ReportBody, now: Duration) -> Vec<Effect> {
+    pub(crate) fn on_report(&mut self, job: JobId, attempt: Attempt, body: ReportBody, now: Duration) -> Vec<Effect> {
         let Some(phase) = self.jobs.get_mut(&job).and_then(|job| job.attempts.get_mut(&attempt)) else {
             return Vec::new();
         };

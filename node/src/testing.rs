@@ -82,21 +82,21 @@ type Senders = Arc<Mutex<BTreeMap<(JobId, Attempt), mpsc::Sender<ReportBody>>>>;
 #[derive(Debug)]
 pub(crate) struct FakeEngine {
     asked: mpsc::Sender<Asked>,
-    events: Senders,
+    reports: Senders,
 }
 
 /// The test's side of the engine.
 #[derive(Debug)]
 pub(crate) struct EngineProbe {
     asked: mpsc::Receiver<Asked>,
-    events: Senders,
+    reports: Senders,
 }
 
 impl FakeEngine {
     pub(crate) fn new() -> (Arc<Self>, EngineProbe) {
         let (sender, asked) = mpsc::channel(BOUND);
-        let events = Senders::default();
-        (Arc::new(Self { asked: sender, events: events.clone() }), EngineProbe { asked, events })
+        let reports = Senders::default();
+        (Arc::new(Self { asked: sender, reports: reports.clone() }), EngineProbe { asked, reports })
     }
 }
 
@@ -105,19 +105,19 @@ impl EngineProbe {
         time::timeout(PATIENCE, self.asked.recv()).await.expect("it is asked in time").expect("the engine lives")
     }
 
-    /// Sends an event of an attempt. After `Gone` the attempt is forgotten.
-    pub(crate) async fn say(&self, job: JobId, attempt: Attempt, event: ReportBody) {
-        let sender = self.events.lock().expect("nobody panics").get(&(job, attempt)).cloned();
-        let is_gone = matches!(event, ReportBody::Gone);
-        sender.expect("it was deployed").send(event).await.expect("the worker listens");
+    /// Sends a report of an attempt. After `Gone` the attempt is forgotten.
+    pub(crate) async fn say(&self, job: JobId, attempt: Attempt, report: ReportBody) {
+        let sender = self.reports.lock().expect("nobody panics").get(&(job, attempt)).cloned();
+        let is_gone = matches!(report, ReportBody::Gone);
+        sender.expect("it was deployed").send(report).await.expect("the worker listens");
         if is_gone {
             self.vanish(job, attempt);
         }
     }
 
-    /// Drops an attempt's sender of events, as a panic of its supervisor would.
+    /// Drops an attempt's sender of reports, as a panic of its supervisor would.
     pub(crate) fn vanish(&self, job: JobId, attempt: Attempt) {
-        self.events.lock().expect("nobody panics").remove(&(job, attempt));
+        self.reports.lock().expect("nobody panics").remove(&(job, attempt));
     }
 }
 
@@ -127,10 +127,10 @@ impl Engine for FakeEngine {
         (_, job): (ClusterId, JobId),
         attempt: Attempt,
         _deployment: Deployment,
-        events: mpsc::Sender<ReportBody>,
+        reports: mpsc::Sender<ReportBody>,
     ) -> Box<dyn RunningAttempt> {
         self.asked.try_send(Asked::Deploy(job, attempt)).expect("there is room");
-        self.events.lock().expect("nobody panics").insert((job, attempt), events);
+        self.reports.lock().expect("nobody panics").insert((job, attempt), reports);
         Box::new(FakeAttempt { job, attempt, asked: self.asked.clone() })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! session ----opened, received, closed---->  worker  --deploy, start, cancel, ..--> engine
-//!         <---acknowledgements, reports----          <--events, splits, published--
+//!         <---acknowledgements, reports----          <--reports, splits, published-
 //! ```
 //!
 //! `orders` makes the decisions; this file does the I/O around them. The worker never waits for the session or for an
@@ -40,8 +40,8 @@ use crate::{
 /// The most requests that wait for the worker. Nearly all are the leader's messages; with more, the session is not
 /// read.
 const REQUESTS_MAX: usize = 64;
-/// The most events of one attempt that wait for the worker. With more, the attempt's actors wait.
-const EVENTS_MAX: usize = 64;
+/// The most reports of one attempt that wait for the worker. With more, the attempt's actors wait.
+const REPORTS_MAX: usize = 64;
 /// The resolution of timeouts.
 const TICK: Duration = Duration::from_millis(200);
 /// How long attempts may take to end when the process stops. Correctness does not depend on it.
@@ -148,8 +148,8 @@ enum Done {
     Discarded { asked: Discarding, result: Result<(), Failure> },
 }
 
-/// The events of an attempt. `None` follows the last one.
-type Events = BoxStream<'static, ((JobId, Attempt), Option<ReportBody>)>;
+/// The reports of an attempt. `None` follows the last one.
+type Reports = BoxStream<'static, ((JobId, Attempt), Option<ReportBody>)>;
 
 /// The actor.
 pub(crate) struct Worker {
@@ -160,7 +160,7 @@ pub(crate) struct Worker {
     requests: mpsc::Receiver<WorkerRequest>,
     session: Option<SessionLink>,
     attempts: BTreeMap<(JobId, Attempt), Box<dyn RunningAttempt>>,
-    events: SelectAll<Events>,
+    reports: SelectAll<Reports>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     leaving: Vec<oneshot::Sender<()>>,
     is_ready: watch::Sender<bool>,
@@ -184,7 +184,7 @@ impl Worker {
             requests,
             session: None,
             attempts: BTreeMap::new(),
-            events: SelectAll::new(),
+            reports: SelectAll::new(),
             work: FuturesUnordered::new(),
             leaving: Vec::new(),
             is_ready,
@@ -214,7 +214,7 @@ impl Worker {
                     self.carry_out(effects);
                 }
                 _ = heartbeats.tick() => self.send_heartbeat(),
-                Some((about, event)) = self.events.next(), if !self.events.is_empty() => self.on_event(about, event),
+                Some((about, report)) = self.reports.next(), if !self.reports.is_empty() => self.on_report(about, report),
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.on_done(done),
             }
             if bug::checks_invariants() {
@@ -293,11 +293,11 @@ impl Worker {
         self.carry_out(effects);
     }
 
-    fn on_event(&mut self, (job, attempt): (JobId, Attempt), event: Option<ReportBody>) {
+    fn on_report(&mut self, (job, attempt): (JobId, Attempt), report: Option<ReportBody>) {
         // An attempt whose sender was dropped without `Gone` is gone too. After `Gone` the machine ignores this.
-        let event = event.unwrap_or(ReportBody::Gone);
-        let is_gone = matches!(event, ReportBody::Gone);
-        let effects = self.orders.on_event(job, attempt, event, self.now());
+        let report = report.unwrap_or(ReportBody::Gone);
+        let is_gone = matches!(report, ReportBody::Gone);
+        let effects = self.orders.on_report(job, attempt, report, self.now());
         if is_gone {
             self.attempts.remove(&(job, attempt));
         }
@@ -337,10 +337,10 @@ impl Worker {
                     self.work.push(async move { Done::Discarded { asked, result: result.await } }.boxed());
                 }
                 Effect::Deploy { cluster, job, attempt, deployment, trace } => {
-                    let (sender, events) = mpsc::channel(EVENTS_MAX);
+                    let (sender, reports) = mpsc::channel(REPORTS_MAX);
                     let last = futures::stream::once(std::future::ready(None));
-                    let events = ReceiverStream::new(events).map(Some).chain(last);
-                    self.events.push(events.map(move |event| ((job, attempt), event)).boxed());
+                    let reports = ReceiverStream::new(reports).map(Some).chain(last);
+                    self.reports.push(reports.map(move |report| ((job, attempt), report)).boxed());
                     // The attempt keeps the span until it is ready.
                     let span = spans::deploy(self.node, (job, attempt), trace);
                     let deploy = || self.engine.deploy((cluster, job), attempt, *deployment, sender);
@@ -426,11 +426,11 @@ impl Worker {
     async fn end_all(&mut self) {
         self.attempts.values().for_each(|running| running.cancel());
         let all_gone = async {
-            // Without attempts there are no events to wait for: the stream of events does not end.
+            // Without attempts there are no reports to wait for: the stream of reports does not end.
             while !self.attempts.is_empty()
-                && let Some((about, event)) = self.events.next().await
+                && let Some((about, report)) = self.reports.next().await
             {
-                if matches!(event, Some(ReportBody::Gone)) {
+                if matches!(report, Some(ReportBody::Gone)) {
                     self.attempts.remove(&about);
                 }
             }
@@ -480,8 +480,8 @@ mod tests {
         let second = Duration::from_secs(1);
         let orders = Orders::new(Limits { orphan_timeout: second, stop_timeout: second }, Duration::ZERO);
         let (mut worker, _handle) = Worker::new((NodeId(1), orders), engine, seams(), watch::Sender::new(false));
-        // A holder of a sender of the attempt's events may outlive the attempt.
-        worker.events.push(futures::stream::pending().boxed());
+        // A holder of a sender of the attempt's reports may outlive the attempt.
+        worker.reports.push(futures::stream::pending().boxed());
         let began = worker.now();
         worker.end_all().await;
         assert_eq!(worker.now(), began);

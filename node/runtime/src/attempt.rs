@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::{
+    attempt_orders::AttemptOrders,
     checkpoint::{LOCAL_STATE_GRACE, Restored, Uploader, restore},
     collect::CollectStore,
     context::RuntimeContext,
@@ -37,7 +38,6 @@ use crate::{
     failure::{SubtaskError, panic_text},
     measures::{AttemptMeasures, Layout, MemoryUse},
     meter::Meter,
-    orders::AttemptOrders,
     spans,
     tables::Tables,
 };
@@ -61,7 +61,7 @@ pub struct AttemptHandle {
 }
 
 impl AttemptHandle {
-    /// Starts to build this node's subtasks of an attempt. All that follows is reported to `events`, which the caller
+    /// Starts to build this node's subtasks of an attempt. All that follows is reported to `reports`, which the caller
     /// must read. The current span lasts until the subtasks are ready, or the attempt is over.
     #[must_use]
     pub fn deploy(
@@ -69,18 +69,18 @@ impl AttemptHandle {
         (cluster, job): (ClusterId, JobId),
         attempt: Attempt,
         deployment: Deployment,
-        events: mpsc::Sender<ReportBody>,
+        reports: mpsc::Sender<ReportBody>,
     ) -> Self {
         let tables = Arc::new(context.connectors.clone());
         let surroundings = Surroundings { context: context.clone(), tables };
-        Self::deploy_with(surroundings, (cluster, job, attempt), deployment, events)
+        Self::deploy_with(surroundings, (cluster, job, attempt), deployment, reports)
     }
 
     pub(crate) fn deploy_with(
         surroundings: Surroundings,
         (cluster, job, attempt): (ClusterId, JobId, Attempt),
         deployment: Deployment,
-        events: mpsc::Sender<ReportBody>,
+        reports: mpsc::Sender<ReportBody>,
     ) -> Self {
         let (orders, receiver) = watch::channel(AttemptOrders::default());
         let cancel = CancellationToken::new();
@@ -103,7 +103,7 @@ impl AttemptHandle {
             deployment,
             meters,
             memory: memory.clone(),
-            events,
+            reports,
             cancel: cancelled,
             orders: receiver,
         };
@@ -203,7 +203,7 @@ struct Supervisor {
     deployment: Deployment,
     meters: Arc<[(SubtaskId, Arc<Meter>)]>,
     memory: Arc<MemoryUse>,
-    events: mpsc::Sender<ReportBody>,
+    reports: mpsc::Sender<ReportBody>,
     cancel: CancellationToken,
     orders: watch::Receiver<AttemptOrders>,
 }
@@ -318,7 +318,7 @@ impl Supervisor {
             context,
             tables: tables.clone(),
             store,
-            events: self.events.clone(),
+            reports: self.reports.clone(),
             cluster: self.cluster.clone(),
             job: self.job,
             attempt: self.attempt,
@@ -484,8 +484,8 @@ impl Supervisor {
         self.tell(ReportBody::Failed { subtask, failure: error.failure(), peer: error.peer() }).await;
     }
 
-    async fn tell(&self, event: ReportBody) {
-        if self.events.send(event).await.is_err() {
+    async fn tell(&self, report: ReportBody) {
+        if self.reports.send(report).await.is_err() {
             tracing::debug!(job = %self.job, attempt = %self.attempt, "nobody listens to the attempt any more");
         }
     }

@@ -26,6 +26,7 @@ use thalweg_types::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    attempt_orders::AttemptOrders,
     chain::{Chain, ChainParts, Stage, Vertex},
     checkpoint::{Completion, FormerState, Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
@@ -35,7 +36,6 @@ use crate::{
     known::KnownPieces,
     measures::MemoryUse,
     meter::Meter,
-    orders::AttemptOrders,
     portion::Portion,
     readers::Readers,
     replay::ReplayClock,
@@ -65,7 +65,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) context: &'a RuntimeContext,
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) store: CheckpointStore,
-    pub(crate) events: mpsc::Sender<ReportBody>,
+    pub(crate) reports: mpsc::Sender<ReportBody>,
     pub(crate) cluster: ClusterId,
     pub(crate) job: JobId,
     pub(crate) attempt: Attempt,
@@ -145,7 +145,7 @@ impl Builder<'_> {
         routing: &Arc<Routing>,
         restored: &mut Restored,
     ) -> (Uploads, Uploader) {
-        let (handle, uploads) = Uploads::channel(self.events.clone());
+        let (handle, uploads) = Uploads::channel(self.reports.clone());
         let uploader = Uploader {
             cluster: self.cluster.clone(),
             job: self.job,
@@ -157,7 +157,7 @@ impl Builder<'_> {
             local: self.context.local.clone(),
             uploads,
             orders: self.orders.clone(),
-            events: self.events.clone(),
+            reports: self.reports.clone(),
             meter: meter.clone(),
             uploaded: restored.take_known(subtask).into(),
             routing: routing.clone(),

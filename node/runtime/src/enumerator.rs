@@ -27,11 +27,11 @@ use tokio::sync::watch;
 
 use crate::{
     assignment,
+    attempt_orders::AttemptOrders,
     chain::Chain,
     failure::SubtaskError,
     known::KnownPieces,
     meter::{Meter, Spent},
-    orders::AttemptOrders,
 };
 
 /// Pieces that are cut at a time: cutting may read the end of a file.

@@ -29,9 +29,9 @@ use tokio::sync::watch;
 use tracing::Span;
 
 use crate::{
+    attempt_orders::AttemptOrders,
     checkpoint::{Frozen, Overtaken, OvertakenBatch, Sealed},
     failure::SubtaskError,
-    orders::AttemptOrders,
     spans::SubtaskSpans,
 };
 

@@ -10,6 +10,7 @@
 
 mod assignment;
 mod attempt;
+mod attempt_orders;
 mod chain;
 mod checkpoint;
 mod collect;
@@ -21,7 +22,6 @@ mod gate;
 mod known;
 mod measures;
 mod meter;
-mod orders;
 mod pacing;
 mod portion;
 mod publish;

@@ -22,11 +22,11 @@ use tokio::sync::watch;
 
 use crate::{
     assignment,
+    attempt_orders::AttemptOrders,
     chain::{Came, Chain, passing},
     failure::SubtaskError,
     gate::Returned,
     meter::{Meter, Spent},
-    orders::AttemptOrders,
     pacing::{Due, Pacer},
     portion::Portion,
     readers::{Answered, Readers},

@@ -17,7 +17,7 @@ pub(crate) enum Effect {
         sources: Vec<OperatorId>,
         trace: Option<TraceContext>,
     },
-    /// Build an attempt, and pass its events to `on_event`.
+    /// Build an attempt, and pass its reports to `on_report`.
     Deploy {
         cluster: ClusterId,
         job: JobId,

@@ -75,8 +75,8 @@ impl Desk {
         }
     }
 
-    fn event(&mut self, attempt: u32, event: ReportBody) -> Vec<Effect> {
-        let effects = self.orders.on_event(JOB, Attempt(attempt), event, self.now);
+    fn report(&mut self, attempt: u32, report: ReportBody) -> Vec<Effect> {
+        let effects = self.orders.on_report(JOB, Attempt(attempt), report, self.now);
         self.orders.check_invariants();
         effects
     }
@@ -183,8 +183,8 @@ fn what_no_message_can_hold_is_told_as_a_failure() {
         ReportBody::Snapshot { checkpoint: CheckpointId(1), snapshot: snapshot.into() }
     };
     let mut desk = Desk::deployed(1);
-    assert_eq!(kinds(&desk.event(1, snapshot(1000))), [format!("snapshot {}", CheckpointId(1))]);
-    let effects = desk.event(1, snapshot(MESSAGE_BYTES_MAX));
+    assert_eq!(kinds(&desk.report(1, snapshot(1000))), [format!("snapshot {}", CheckpointId(1))]);
+    let effects = desk.report(1, snapshot(MESSAGE_BYTES_MAX));
     let [
         Effect::Send(NodeMessage::Report {
             report: Report { body: ReportBody::SnapshotFailed { failure, .. }, .. },
@@ -201,8 +201,8 @@ fn what_no_message_can_hold_is_told_as_a_failure() {
         metrics: SubtaskMetrics::default(),
         prepared: prepared(bytes),
     };
-    assert_eq!(kinds(&desk.event(1, finished(1000))), ["finished 1"]);
-    assert_eq!(kinds(&desk.event(1, finished(MESSAGE_BYTES_MAX))), ["failed 1", "cancel 1"]);
+    assert_eq!(kinds(&desk.report(1, finished(1000))), ["finished 1"]);
+    assert_eq!(kinds(&desk.report(1, finished(MESSAGE_BYTES_MAX))), ["failed 1", "cancel 1"]);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_newer_attempt_is_built_when_the_older_is_gone() {
     let effects = desk.order(order(2, Action::Deploy(deployment()))).expect("it is newer");
     assert_eq!(kinds(&effects), ["cancel 1"]);
     assert!(desk.order(order(2, Action::Start)).is_err(), "it is not built yet");
-    assert_eq!(kinds(&desk.event(1, ReportBody::Gone)), ["forget 1", "gone 1", "deploy 2"]);
+    assert_eq!(kinds(&desk.report(1, ReportBody::Gone)), ["forget 1", "gone 1", "deploy 2"]);
     assert_eq!(kinds(&desk.order(order(2, Action::Start)).expect("it is built")), ["start 2"]);
 }
 
@@ -253,8 +253,8 @@ fn a_new_session_numbers_orders_anew_and_they_stay_idempotent() {
 #[test]
 fn reports_come_again_in_order_until_they_are_acknowledged() {
     let mut desk = Desk::deployed(1);
-    desk.event(1, ReportBody::Ready);
-    desk.event(1, finished(0));
+    desk.report(1, ReportBody::Ready);
+    desk.report(1, finished(0));
     desk.orders.on_disconnected(at(1));
     let resent = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
     assert_eq!(kinds(&resent), ["reattach 0", "ready 1", "finished 1"]);
@@ -266,7 +266,7 @@ fn reports_come_again_in_order_until_they_are_acknowledged() {
 #[test]
 fn an_attempt_that_has_finished_stays_and_does_not_hold_up_leaving() {
     let mut desk = Desk::deployed(1);
-    desk.event(1, finished(0));
+    desk.report(1, finished(0));
     desk.orders.on_acknowledged(1);
     assert!(!desk.orders.is_idle(|_, _| false));
     assert!(desk.orders.is_idle(|job, attempt| (job, attempt) == (JOB, Attempt(1))));
@@ -277,17 +277,17 @@ fn an_attempt_that_has_finished_stays_and_does_not_hold_up_leaving() {
 #[test]
 fn an_end_that_nobody_ordered_is_a_failure() {
     let mut desk = Desk::deployed(1);
-    assert_eq!(kinds(&desk.event(1, ReportBody::Gone)), ["failed 1", "forget 1", "gone 1"]);
-    assert!(desk.event(1, ReportBody::Gone).is_empty());
+    assert_eq!(kinds(&desk.report(1, ReportBody::Gone)), ["failed 1", "forget 1", "gone 1"]);
+    assert!(desk.report(1, ReportBody::Gone).is_empty());
 }
 
 #[test]
 fn the_first_failure_is_reported_and_ends_the_attempt_here() {
     let mut desk = Desk::deployed(1);
-    assert_eq!(kinds(&desk.event(1, failed())), ["failed 1", "cancel 1"]);
-    assert!(desk.event(1, failed()).is_empty());
-    assert!(desk.event(1, finished(0)).is_empty());
-    assert_eq!(kinds(&desk.event(1, ReportBody::Gone)), ["forget 1", "gone 1"]);
+    assert_eq!(kinds(&desk.report(1, failed())), ["failed 1", "cancel 1"]);
+    assert!(desk.report(1, failed()).is_empty());
+    assert!(desk.report(1, finished(0)).is_empty());
+    assert_eq!(kinds(&desk.report(1, ReportBody::Gone)), ["forget 1", "gone 1"]);
     assert!(desk.order(order(1, Action::Deploy(deployment()))).is_err(), "an attempt is built once");
 }
 
@@ -305,7 +305,7 @@ fn a_cancelled_attempt_that_waited_is_never_built() {
     let mut desk = Desk::deployed(1);
     desk.order(order(2, Action::Deploy(deployment()))).expect("it is newer");
     assert_eq!(kinds(&desk.order(order(2, Action::Cancel)).expect("it is here")), ["gone 2"]);
-    assert_eq!(kinds(&desk.event(1, ReportBody::Gone)), ["forget 1", "gone 1"]);
+    assert_eq!(kinds(&desk.report(1, ReportBody::Gone)), ["forget 1", "gone 1"]);
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn what_is_left_of_a_job_is_removed_once_nothing_of_it_lives_here() {
     assert_eq!(desk.order(order(1, discard())), Err("job-7 is not gone from here".to_owned()));
     desk.order(order(1, Action::Cancel)).expect("it is here");
     assert!(desk.order(order(1, discard())).is_err(), "it still ends");
-    desk.event(1, ReportBody::Gone);
+    desk.report(1, ReportBody::Gone);
     assert_eq!(kinds(&desk.order(order(1, discard())).expect("it is gone")), ["discard 1"]);
     assert_eq!(desk.order(order(1, discard())), Ok(Vec::new()), "it is under way");
     assert!(!desk.orders.is_idle(|_, _| false));
@@ -355,7 +355,7 @@ fn what_older_attempts_left_is_removed_beside_the_live_one() {
     assert_eq!(kinds(&desk.order(order(1, sweep(1))).expect("it is of older ones")), ["discard 1"]);
     assert_eq!(desk.order(order(1, sweep(1))), Ok(Vec::new()), "it is under way");
     desk.order(order(1, Action::Cancel)).expect("it is here");
-    desk.event(1, ReportBody::Gone);
+    desk.report(1, ReportBody::Gone);
     assert_eq!(
         kinds(&desk.order(order(1, discard())).expect("it is gone")),
         ["discard 1"],
@@ -403,7 +403,7 @@ fn a_leaving_node_takes_no_more_work_and_is_idle_when_all_is_told() {
     let refused = desk.order(Order { job: JobId(8), ..order(1, Action::Deploy(deployment())) });
     assert_eq!(refused, Err("this node is leaving".to_owned()));
     desk.order(order(1, Action::Cancel)).expect("it is here");
-    desk.event(1, ReportBody::Gone);
+    desk.report(1, ReportBody::Gone);
     assert!(!desk.orders.is_idle(|_, _| false), "the leader does not know it yet");
     let resent = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
     assert_eq!(kinds(&resent), ["reattach 0", "gone 1", "leaving"]);

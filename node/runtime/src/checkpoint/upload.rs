@@ -42,7 +42,7 @@ use thalweg_types::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{local::LocalState, restore::Known};
-use crate::{failure::SubtaskError, meter::Meter, orders::AttemptOrders, spans::SubtaskSpans};
+use crate::{attempt_orders::AttemptOrders, failure::SubtaskError, meter::Meter, spans::SubtaskSpans};
 
 /// Bound of the uploader's queue. A leader has at most one checkpoint in progress, so few pile up; if more do, the
 /// subtask waits.
@@ -150,16 +150,16 @@ impl Completion {
 #[derive(Debug, Clone)]
 pub(crate) struct Uploads {
     queue: mpsc::Sender<Upload>,
-    events: mpsc::Sender<ReportBody>,
+    reports: mpsc::Sender<ReportBody>,
     /// Whether a checkpoint was asked for and none has come since.
     wants: Arc<AtomicBool>,
 }
 
 impl Uploads {
     /// Creates the queue and returns both ends.
-    pub(crate) fn channel(events: mpsc::Sender<ReportBody>) -> (Self, mpsc::Receiver<Upload>) {
+    pub(crate) fn channel(reports: mpsc::Sender<ReportBody>) -> (Self, mpsc::Receiver<Upload>) {
         let (queue, received) = mpsc::channel(UPLOADS_MAX);
-        (Self { queue, events, wants: Arc::default() }, received)
+        (Self { queue, reports, wants: Arc::default() }, received)
     }
 
     /// Queues work. If the uploader is gone, the attempt has failed or been cancelled, and the work is dropped.
@@ -168,9 +168,9 @@ impl Uploads {
         let _ = self.queue.send(upload).await;
     }
 
-    /// Asks once for a checkpoint soon. If the event queue is full, the next rows ask again.
+    /// Asks once for a checkpoint soon. If the queue of reports is full, the next rows ask again.
     pub(crate) fn want_checkpoint(&self) {
-        if !self.wants.swap(true, Relaxed) && self.events.try_send(ReportBody::CheckpointWanted).is_err() {
+        if !self.wants.swap(true, Relaxed) && self.reports.try_send(ReportBody::CheckpointWanted).is_err() {
             self.wants.store(false, Relaxed);
         }
     }
@@ -188,7 +188,7 @@ pub(crate) struct Uploader {
     pub(crate) local: LocalState,
     pub(crate) uploads: mpsc::Receiver<Upload>,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
-    pub(crate) events: mpsc::Sender<ReportBody>,
+    pub(crate) reports: mpsc::Sender<ReportBody>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) uploaded: Uploaded,
     pub(crate) routing: Arc<Routing>,
@@ -519,8 +519,8 @@ impl Uploader {
         snapshot
     }
 
-    async fn tell(&self, event: ReportBody) {
-        if self.events.send(event).await.is_err() {
+    async fn tell(&self, report: ReportBody) {
+        if self.reports.send(report).await.is_err() {
             tracing::debug!(job = %self.job, attempt = %self.attempt, "nobody listens to the attempt any more");
         }
     }

@@ -415,7 +415,7 @@ async fn nexmark_is_read_filtered_and_collected() {
     let context = &cluster.nodes[0];
     let splits = crate::discover(context, &graph, &[source]).await.unwrap();
     assert_eq!(splits[0].1.len(), 3);
-    let (events, mut told) = tokio::sync::mpsc::channel(8);
+    let (reports, mut told) = tokio::sync::mpsc::channel(8);
     let deployment = thalweg_types::session::Deployment {
         assignment: thalweg_types::Assignment {
             slices: vec![context.node],
@@ -432,7 +432,7 @@ async fn nexmark_is_read_filtered_and_collected() {
         restore: None,
         graph: graph.clone(),
     };
-    let handle = crate::AttemptHandle::deploy(context, (cluster_id(), JOB), ATTEMPT, deployment, events);
+    let handle = crate::AttemptHandle::deploy(context, (cluster_id(), JOB), ATTEMPT, deployment, reports);
     assert!(matches!(told.recv().await, Some(thalweg_types::session::ReportBody::Ready)));
     handle.start();
     let bids: usize = cluster.collected(3).await.iter().map(arrow::array::RecordBatch::num_rows).sum();

@@ -163,14 +163,14 @@ impl Cluster {
     }
 
     pub(super) fn deploy_attempt(&self, job: JobId, attempt: Attempt, deployment: &Deployment) -> Running {
-        let (events, receiver) = mpsc::channel(64);
+        let (reports, receiver) = mpsc::channel(64);
         let handle = |context: &RuntimeContext| {
             let tables = Arc::new(self.tables.clone());
             let surroundings = Surroundings { context: context.clone(), tables };
-            AttemptHandle::deploy_with(surroundings, (cluster_id(), job, attempt), deployment.clone(), events.clone())
+            AttemptHandle::deploy_with(surroundings, (cluster_id(), job, attempt), deployment.clone(), reports.clone())
         };
         let handles = self.nodes.iter().map(handle).collect();
-        Running { handles, events: receiver, ending: Ending::default(), ready: 0 }
+        Running { handles, reports: receiver, ending: Ending::default(), ready: 0 }
     }
 
     /// Deploys and starts a graph, and waits for all subtasks to finish or for the first failure.
@@ -201,7 +201,7 @@ impl Cluster {
 /// A job that is deployed on all nodes.
 pub(super) struct Running {
     pub(super) handles: Vec<AttemptHandle>,
-    events: mpsc::Receiver<ReportBody>,
+    reports: mpsc::Receiver<ReportBody>,
     pub(super) ending: Ending,
     ready: usize,
 }
@@ -238,8 +238,8 @@ impl Running {
     }
 
     pub(super) async fn next(&mut self) {
-        let event = tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("the job does not go on");
-        match event.expect("supervisors tell until they are gone") {
+        let report = tokio::time::timeout(PATIENCE, self.reports.recv()).await.expect("the job does not go on");
+        match report.expect("supervisors tell until they are gone") {
             ReportBody::Ready => self.ready += 1,
             ReportBody::Finished { subtask, metrics, prepared } => {
                 let before = self.ending.finished.insert(subtask, (metrics, prepared));

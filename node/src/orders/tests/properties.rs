@@ -11,7 +11,7 @@ use super::*;
 enum Step {
     Order { term: u64, job: u64, attempt: u32, action: u8 },
     Repeat { back: u64 },
-    Event { job: u64, event: u8 },
+    Report { job: u64, report: u8 },
     WorkDone,
     Reconnect { term: u64 },
     AcknowledgeFirst,
@@ -23,7 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (1u64..4, 1u64..3, 1u32..6, 0u8..11)
             .prop_map(|(term, job, attempt, action)| Step::Order { term, job, attempt, action }),
         1 => (0u64..6).prop_map(|back| Step::Repeat { back }),
-        6 => (1u64..3, 0u8..5).prop_map(|(job, event)| Step::Event { job, event }),
+        6 => (1u64..3, 0u8..5).prop_map(|(job, report)| Step::Report { job, report }),
         1 => Just(Step::WorkDone),
         1 => (1u64..4).prop_map(|term| Step::Reconnect { term }),
         2 => Just(Step::AcknowledgeFirst),
@@ -118,18 +118,18 @@ fn take(desk: &mut Desk, world: &mut World, step: Step) {
             let effects = desk.orders.on_order(sequence, order, desk.now);
             assert_eq!(effects.len(), 1, "a repeated order has no effect but its answer");
         }
-        Step::Event { job, event } => {
+        Step::Report { job, report } => {
             let Some(about) = world.alive.iter().find(|(of, _)| of.0 == job).copied() else { return };
-            let event = match event {
+            let report = match report {
                 0 => ReportBody::Ready,
-                1 | 2 => finished(u32::from(event)),
+                1 | 2 => finished(u32::from(report)),
                 3 => failed(),
                 _ => ReportBody::Gone,
             };
-            if matches!(event, ReportBody::Gone) {
+            if matches!(report, ReportBody::Gone) {
                 world.alive.remove(&about);
             }
-            world.see(desk.orders.on_event(about.0, about.1, event, desk.now));
+            world.see(desk.orders.on_report(about.0, about.1, report, desk.now));
         }
         Step::WorkDone => match world.work.pop() {
             Some(Effect::Discover { job, attempt, sources, .. }) => {
@@ -181,7 +181,7 @@ proptest! {
         }
         for (job, attempt) in std::mem::take(&mut world.alive) {
             assert!(world.cancelled.contains(&(job, attempt)), "{attempt} of {job} was left running");
-            world.see(desk.orders.on_event(job, attempt, ReportBody::Gone, desk.now));
+            world.see(desk.orders.on_report(job, attempt, ReportBody::Gone, desk.now));
         }
         while !world.work.is_empty() {
             take(&mut desk, &mut world, Step::WorkDone);
