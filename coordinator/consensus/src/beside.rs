@@ -35,4 +35,10 @@ impl<T: Send + 'static> Beside<T> {
         *under_way = None;
         result
     }
+
+    /// Waits until the work holds nothing any more, whatever its result is.
+    pub(crate) async fn finish(under_way: Option<Self>) {
+        let Some(Self(done)) = under_way else { return };
+        let _ = done.await;
+    }
 }

@@ -153,9 +153,13 @@ impl<R: Replicated> Driver<R> {
         };
         let term = Term(self.node.raft.term);
         self.published.leadership.send_replace(Leadership { term, ..Leadership::default() });
-        // First callers see their replies dropped, then the exit is published.
-        let published = self.published;
-        drop((inputs, self.calls));
+        // First callers see their replies dropped, then the exit is published. Whoever sees it may open the store again, so
+        // nothing here may hold it any more, and neither may the work beside.
+        let Self { published, calls, store, encoding, restoring, .. } = self;
+        drop((inputs, calls));
+        Beside::finish(encoding).await;
+        Beside::finish(restoring).await;
+        drop(store);
         published.exit.send_replace(Some(exit));
     }
 

@@ -1,13 +1,22 @@
 //! What is on disk, and when.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use futures::FutureExt;
 use thalweg_types::ClusterId;
 
-use super::{disk::Disk, group::Group, id};
+use super::{
+    disk::Disk,
+    group::{Group, Texts},
+    id,
+};
 use crate::{
-    ConsensusConfig, ConsensusExit, StartError,
-    store::{LogStore, RedbStore},
+    Consensus, ConsensusConfig, ConsensusExit, StartError,
+    store::{LogStore, LogWrite, MemoryStore, RedbStore, StoreError, Stored},
 };
 
 #[tokio::test]
@@ -51,6 +60,64 @@ async fn a_vote_is_on_disk_before_any_entry_of_its_term() {
         vote.is_some_and(|vote| entries.is_none_or(|entries| vote < entries))
     };
     assert!(disks.iter().filter(has_voted).count() >= 2, "two votes of three made it the leader");
+}
+
+/// A store that notes whether its member had told that it has ended, before nobody held the store any more.
+#[derive(Debug, Default)]
+struct Watched {
+    log: MemoryStore,
+    member: Arc<OnceLock<Consensus<Texts>>>,
+    was_told_first: Arc<OnceLock<bool>>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let exit = self.member.get().and_then(|member| member.exited().now_or_never());
+        self.was_told_first.set(exit.is_some()).expect("it is dropped once");
+    }
+}
+
+#[async_trait]
+impl LogStore for Watched {
+    async fn load(&self) -> Result<Stored, StoreError> {
+        self.log.load().await
+    }
+
+    async fn write(&self, write: LogWrite) -> Result<(), StoreError> {
+        self.log.write(write).await
+    }
+}
+
+/// Whoever waits for the end may open the store at once, even if a snapshot was just being encoded.
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the task is the test's own")]
+async fn nothing_holds_the_store_of_a_member_that_has_ended() {
+    for encodes in [false, true] {
+        let mut group = Group::new(1, 21);
+        group.snapshot_every_entries = 4;
+        let store = Watched::default();
+        let (member, was_told_first) = (store.member.clone(), store.was_told_first.clone());
+        group.set_store(1, Arc::new(store));
+        group.start(1).await;
+        group.leads(1).await;
+        member.set(group.consensus(1)).expect("it is set once");
+        // The group gives up its own handle.
+        group.set_store(1, Arc::new(MemoryStore::new()));
+        if encodes {
+            group.compute(1).hold();
+            for number in 0..8 {
+                group.propose(1, &format!("c{number}")).await.expect("committed");
+            }
+            assert_eq!(group.compute(1).waiting(), 1, "a snapshot is to be encoded");
+        }
+        let consensus = group.consensus(1);
+        let stopping = tokio::spawn(async move { consensus.shutdown().await });
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!((stopping.is_finished(), was_told_first.get().is_some()), (!encodes, !encodes));
+        group.compute(1).release();
+        stopping.await.expect("no panic");
+        assert_eq!(was_told_first.get(), Some(&false), "with a snapshot: {encodes}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
