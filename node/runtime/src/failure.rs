@@ -58,6 +58,16 @@ pub(crate) enum SubtaskError {
         #[source]
         source: OperatorError,
     },
+    /// The checkpoint to restore from holds rows that have other columns than the dataflow.
+    #[error(
+        "the checkpoint cannot be restored: its rows {what} have other columns than the job's dataflow: {difference}"
+    )]
+    OtherColumns {
+        /// On their way from where to where, or held for which table.
+        what: String,
+        /// What differs first.
+        difference: String,
+    },
     /// An exchange failed.
     #[error("an exchange failed")]
     Exchange(#[from] ExchangeError),
@@ -102,6 +112,7 @@ impl SubtaskError {
             | Self::Checkpoint(_)
             | Self::Restore { .. }
             | Self::Unmatched(_)
+            | Self::OtherColumns { .. }
             | Self::Assignment { .. }
             | Self::StateTooLarge { .. }
             | Self::Panic { .. }
@@ -120,6 +131,7 @@ impl SubtaskError {
             | Self::Checkpoint(_)
             | Self::Restore { .. }
             | Self::Unmatched(_)
+            | Self::OtherColumns { .. }
             | Self::Exchange(_)
             | Self::Barrier { .. }
             | Self::Assignment { .. }
@@ -140,6 +152,7 @@ impl SubtaskError {
             | Self::Row { .. }
             | Self::Restore { .. }
             | Self::Unmatched(_)
+            | Self::OtherColumns { .. }
             | Self::StateTooLarge { .. }
             | Self::Plan { .. }
             | Self::Graph(_) => FailureKind::Data,

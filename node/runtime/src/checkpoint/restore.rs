@@ -14,12 +14,15 @@ use std::{
     sync::Arc,
 };
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{Array as _, RecordBatch},
+    datatypes::{Field, Schema},
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, LEAST_WATERMARK, StateBatch, WATERMARK};
 use thalweg_storage::{CheckpointStore, StorageError};
 use thalweg_types::{
-    ChainId, ChainPlan, KeyGroup, KeyGroupTable, OperatorId, SplitId, SubtaskId, Watermark,
+    ChainId, ChainPlan, Exchange, JobGraph, KeyGroup, KeyGroupTable, OperatorId, SplitId, SubtaskId, Watermark,
     bug::{self, Bug},
     checkpoint::{
         BatchRef, Manifest, ManifestRef, Matching, OperatorSnapshot, RecordCounts, StateObject, SubtaskSnapshot,
@@ -101,7 +104,8 @@ pub(crate) async fn restore(
             owned.pop();
         }
         let parallelism = deployment.assignment.parallelism();
-        Restoring { loader: &loader, from: &former, plan, parallelism, subtask: *subtask }.restore(owned)
+        let graph = &deployment.graph;
+        Restoring { loader: &loader, from: &former, graph, plan, parallelism, subtask: *subtask }.restore(owned)
     });
     let mut parts = pin!(stream::iter(parts.collect::<Vec<_>>()).buffered(SUBTASKS_MAX));
     while let Some(part) = parts.try_next().await? {
@@ -116,11 +120,47 @@ pub(crate) async fn restore(
     for hand in dealt {
         for progress in hand.splits.iter().filter(|progress| !progress.held.is_empty()) {
             let read = loader.read_all_whole(&progress.held).await?.into_iter();
-            let rows = read.map(|batch| batch.rows).collect();
+            let rows: Vec<RecordBatch> = read.map(|batch| batch.rows).collect();
+            check_held(&deployment.graph, hand.source, &rows)?;
             restored.held.insert((hand.source, progress.split.id.clone()), rows);
         }
     }
     Ok(restored)
+}
+
+/// A source is found by its table, and may read other columns of it than before.
+fn check_held(graph: &JobGraph, source: OperatorId, held: &[RecordBatch]) -> Result<(), SubtaskError> {
+    let Some(spec) = graph.operator(source).kind.as_source() else { return Ok(()) };
+    let difference = held.iter().find_map(|rows| first_difference(rows, &spec.physical, Names::Count));
+    let what = || format!("of table {} that wait for the replay clock", spec.table);
+    difference.map_or(Ok(()), |difference| Err(SubtaskError::OtherColumns { what: what(), difference }))
+}
+
+/// Whether columns of other names are other columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Count,
+    /// The manifest's names were compared before. Those of rows are whatever their sender calls them.
+    Differ,
+}
+
+/// The first column that rows have otherwise than they should. Operators take columns by their places and rely on their
+/// types.
+fn first_difference(rows: &RecordBatch, wanted: &Schema, names: Names) -> Option<String> {
+    let found = rows.schema_ref().fields();
+    for ((found, wanted), number) in found.iter().zip(wanted.fields()).zip(1..) {
+        let is_named = names == Names::Differ || found.name() == wanted.name();
+        if !is_named || !found.data_type().equals_datatype(wanted.data_type()) {
+            let text = |field: &Field| format!("{} ({})", field.name(), field.data_type());
+            return Some(format!("column {number} of the rows is {}, and there {}", text(found), text(wanted)));
+        }
+        let holds_null = rows.column(number - 1).null_count() > 0;
+        if holds_null && !wanted.is_nullable() {
+            return Some(format!("column {number} ({}) holds NULL, which it may not there", wanted.name()));
+        }
+    }
+    let (found, wanted) = (found.len(), wanted.fields().len());
+    (found != wanted).then(|| format!("the rows have {found} columns, and there are {wanted}"))
 }
 
 fn reached(manifest: &Manifest) -> Option<Watermark> {
@@ -174,13 +214,14 @@ impl<'a> Former<'a> {
 struct Restoring<'a> {
     loader: &'a Loader<'a>,
     from: &'a Former<'a>,
+    graph: &'a JobGraph,
     plan: &'a ChainPlan,
     parallelism: u32,
     subtask: SubtaskId,
 }
 
 impl Restoring<'_> {
-    async fn restore(self, owned: Vec<KeyGroup>) -> Result<Restored, StorageError> {
+    async fn restore(self, owned: Vec<KeyGroup>) -> Result<Restored, SubtaskError> {
         let (Self { from, plan, subtask, .. }, mut restored) = (&self, Restored::default());
         let Former { manifest, matching, .. } = from;
         let mut known = Known::default();
@@ -243,7 +284,7 @@ impl Restoring<'_> {
 
     /// Restores rows that were in flight to this chain. Rows of a keyed exchange go to the owner of their key group
     /// now, all others to one of the subtasks. Rows that had arrived come before those that had not left.
-    async fn restore_in_flight(&self, owned: KeyGroupSet, restored: &mut Restored) -> Result<(), StorageError> {
+    async fn restore_in_flight(&self, owned: KeyGroupSet, restored: &mut Restored) -> Result<(), SubtaskError> {
         let (subtask, owned, Former { manifest, matching, .. }) = (self.subtask, Arc::new(owned), self.from);
         let has_arrived = |former: &&SubtaskSnapshot| matching.chain(former.subtask.chain) == Some(subtask.chain);
         let former = manifest.subtasks.iter();
@@ -256,17 +297,25 @@ impl Restoring<'_> {
                 if exchange.to != subtask.chain || (!is_by_key && rows.to % subtasks != subtask.index) {
                     continue;
                 }
-                let read = match is_by_key {
+                let read: Vec<StateBatch> = match is_by_key {
                     true => {
                         let read = self.loader.read_all(&rows.batches, &owned).await?;
                         read.into_iter().map(|(batch, _)| batch).collect()
                     }
                     false => self.loader.read_all_whole(&rows.batches).await?,
                 };
+                self.check_in_flight(exchange, &read)?;
                 let read = read.into_iter().map(|batch| (exchange.index, batch));
                 restored.in_flight.entry(subtask).or_default().extend(read);
             }
         }
         Ok(())
+    }
+
+    fn check_in_flight(&self, exchange: &Exchange, read: &[StateBatch]) -> Result<(), SubtaskError> {
+        let (from, to) = (self.graph.operator(exchange.edge.from), self.graph.operator(exchange.edge.to));
+        let difference = read.iter().find_map(|batch| first_difference(&batch.rows, &from.output, Names::Differ));
+        let what = || format!("on their way from {} to port {} of {}", from.name, exchange.edge.port, to.name);
+        difference.map_or(Ok(()), |difference| Err(SubtaskError::OtherColumns { what: what(), difference }))
     }
 }

@@ -398,3 +398,37 @@ async fn rows_that_are_held_back_are_kept_where_their_split_is_not_open() {
     values.sort_unstable();
     assert_eq!(values, (0..50).flat_map(|number| (0..6).map(move |n| number * 10 + n)).collect::<Vec<_>>());
 }
+
+/// A source is found by its table, and the columns that it reads of it depend on the whole script.
+#[tokio::test(start_paused = true)]
+async fn rows_that_are_held_back_are_refused_where_other_columns_are_read() {
+    let cluster = Cluster::of(1).await;
+    give_ticks(&cluster, 50, After::End);
+    let mut graph = GraphBuilder::default().set("replay.speed", "1").set("replay.start", "1970-01-01 00:00:00");
+    let source = graph.source("ticks", None, &[("replay.column", "time")]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Forward);
+    let graph = graph.build();
+    let deployment = cluster.deployment(&graph, 1);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let taken = take(&mut running, CheckpointId(1)).await;
+    assert_eq!(running.cancel().await.failed, []);
+    let (attempt, mut fields) = (ATTEMPT.next(), rows_schema().fields().to_vec());
+    let mut deployment = going_on(&cluster, &graph, (&deployment, 1), (attempt, CheckpointId(1), taken)).await;
+    assert!(deployment.splits.iter().flat_map(|hand| &hand.splits).any(|progress| !progress.held.is_empty()));
+    fields.swap(1, 2);
+    let thalweg_types::OperatorKind::Source(source) = &mut deployment.graph.operators[0].kind else {
+        panic!("it is the source");
+    };
+    source.physical = std::sync::Arc::new(arrow::datatypes::Schema::new(fields));
+    let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+    running.start().await;
+    let ending = running.cancel().await;
+    let [(_, failure, _)] = ending.failed.as_slice() else { panic!("{:?}", ending.failed) };
+    assert_eq!(failure.kind, thalweg_types::job::FailureKind::Data);
+    let told = "its rows of table ticks that wait for the replay clock have other columns than the job's dataflow: column 2 \
+                of the rows is key (Int64), and there value (Int64)";
+    assert!(failure.message.contains(told), "{}", failure.message);
+}

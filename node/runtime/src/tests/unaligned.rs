@@ -1,12 +1,16 @@
 //! Checkpoints that cannot align in time: sinks are slow, windows are tiny, and sources are always ready.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema},
+};
 use thalweg_types::{
-    CheckpointId, JobGraph,
+    Attempt, CheckpointId, JobGraph,
     checkpoint::{Prepared, SubtaskSnapshot},
     graph::{Distribution, Parallelism},
+    session::Deployment,
 };
 use tokio::time::Instant;
 
@@ -130,6 +134,43 @@ async fn what_lies_before_a_self_join_is_kept() {
         let values = resumed(&cluster, &impatient(flows::self_join()), (before, after), 2).await;
         assert_eq!(values, (0..2000).flat_map(|n| [n; 4]).collect::<Vec<_>>(), "from {before} to {after}");
     }
+}
+
+/// The exchange is found by the identities of its ends, which do not say which columns it has.
+#[tokio::test(start_paused = true)]
+async fn rows_in_flight_are_refused_where_the_exchange_has_other_columns() {
+    let cluster = Cluster::of(1).await;
+    give_ticks(&cluster, 100);
+    let graph = impatient(counting());
+    set_manner(&cluster, &graph, &Manner::Slow(STEP));
+    let deployment = cluster.deployment(&graph, 2);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let snapshots = take_in_time(&mut running, CheckpointId(1)).await;
+    running.cancel().await;
+    let is_of_source = |snapshot: &SubtaskSnapshot| snapshot.in_flight.iter().any(|rows| rows.exchange == 0);
+    assert!(snapshots.iter().any(is_of_source), "rows were on their way to the count");
+    let refused = async |attempt: Attempt, change: &dyn Fn(&mut Vec<Field>)| {
+        let mut other = graph.clone();
+        let mut fields = rows_schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+        change(&mut fields);
+        other.operators[0].output = Arc::new(Schema::new(fields));
+        // What the manifest tells of columns may be wrong, as it was before it told of them.
+        let before = Deployment { graph: other.clone(), ..deployment.clone() };
+        let deployment = going_on(&cluster, &other, (&before, 2), (attempt, CheckpointId(1), snapshots.clone())).await;
+        let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+        running.start().await;
+        let ending = running.cancel().await;
+        let [(_, failure, _)] = ending.failed.as_slice() else { panic!("{:?}", ending.failed) };
+        assert_eq!(failure.kind, thalweg_types::job::FailureKind::Data);
+        failure.message.clone()
+    };
+    let told = refused(ATTEMPT.next(), &|fields| fields[2] = Field::new("value", DataType::Utf8, false)).await;
+    let way = "its rows on their way from ticks to port 0 of";
+    assert!(told.contains(way) && told.contains("column 3 of the rows is value (Int64), and there"), "{told}");
+    let told = refused(ATTEMPT.next().next(), &|fields| _ = fields.pop()).await;
+    assert!(told.contains(way) && told.contains("the rows have 3 columns, and there are 2"), "{told}");
 }
 
 /// The sink takes one row in a hundred that its source could give. The job has default settings.

@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow_schema::Schema;
 use thiserror::Error;
 
-use super::{MANIFEST_FORMAT_MIN, Manifest, RecordedGraph, RecordedOperator};
+use super::{MANIFEST_FORMAT_MIN, Manifest, RecordedColumn, RecordedGraph, RecordedOperator};
 use crate::{
     ENGINE_VERSION,
     chain::ChainPlan,
-    graph::{Identities, JobGraph, OperatorIdentity, StateForm},
+    graph::{Identities, JobGraph, OperatorIdentity, StateForm, type_text},
     id::{ChainId, OperatorId},
 };
 
@@ -67,6 +68,14 @@ pub enum UnmatchedState {
     NoExchange {
         /// From where to where.
         way: String,
+    },
+    /// Rows were on their way over an edge that has other columns in the graph.
+    #[error("the checkpoint holds rows on their way {way}, where the job's dataflow has other columns: {difference}")]
+    OtherColumns {
+        /// From where to where.
+        way: String,
+        /// What differs first.
+        difference: String,
     },
 }
 
@@ -160,12 +169,34 @@ impl Manifest {
             for holder in states.chain(snapshot.source.as_ref().map(|source| source.source)) {
                 self.check_state(holder, &matching, graph)?;
             }
-            let rows = snapshot.in_flight.iter().map(|rows| rows.exchange);
-            if let Some(exchange) = rows.into_iter().find(|exchange| matching.exchange(*exchange).is_none()) {
-                return Err(UnmatchedState::NoExchange { way: self.way(exchange) });
-            }
+        }
+        let rows = self.subtasks.iter().flat_map(|snapshot| &snapshot.in_flight);
+        for exchange in rows.map(|rows| rows.exchange).collect::<BTreeSet<u32>>() {
+            self.check_rows(exchange, &matching, graph, plan)?;
         }
         Ok(matching)
+    }
+
+    /// An exchange is found by the identities of its ends. They do not say which columns it has, nor in which order.
+    fn check_rows(
+        &self,
+        exchange: u32,
+        matching: &Matching,
+        graph: &JobGraph,
+        plan: &ChainPlan,
+    ) -> Result<(), UnmatchedState> {
+        let now = matching.exchange(exchange).and_then(|now| plan.exchanges.get(usize::try_from(now).ok()?));
+        let Some(now) = now else { return Err(UnmatchedState::NoExchange { way: self.way(exchange) }) };
+        let former = self.graph.as_ref().and_then(|recorded| {
+            let edge = recorded.exchanges.get(usize::try_from(exchange).ok()?)?;
+            recorded.operator(edge.from)
+        });
+        // A manifest of the first format is of the same graph.
+        let Some(former) = former else { return Ok(()) };
+        match first_difference(&former.output, &graph.operator(now.edge.from).output) {
+            Some(difference) => Err(UnmatchedState::OtherColumns { way: self.way(exchange), difference }),
+            None => Ok(()),
+        }
     }
 
     fn check_state(&self, holder: OperatorId, matching: &Matching, graph: &JobGraph) -> Result<(), UnmatchedState> {
@@ -205,6 +236,24 @@ impl Manifest {
             None => format!("over exchange {exchange}"),
         }
     }
+}
+
+/// The first column that rows have otherwise than they should.
+fn first_difference(found: &[RecordedColumn], wanted: &Schema) -> Option<String> {
+    let mut pairs = found.iter().zip(wanted.fields()).zip(1..);
+    let other = pairs
+        .find(|((found, wanted), _)| found.name != *wanted.name() || found.data_type != type_text(wanted.data_type()));
+    if let Some(((found, wanted), number)) = other {
+        return Some(format!(
+            "column {number} of the rows is {} ({}), and there {} ({})",
+            found.name,
+            found.data_type,
+            wanted.name(),
+            type_text(wanted.data_type())
+        ));
+    }
+    let (found, wanted) = (found.len(), wanted.fields().len());
+    (found != wanted).then(|| format!("the rows have {found} columns, and there are {wanted}"))
 }
 
 #[cfg(test)]

@@ -1,3 +1,7 @@
+use std::sync::Arc;
+
+use arrow_schema::{DataType, FieldRef};
+
 use super::*;
 use crate::{
     checkpoint::{
@@ -110,6 +114,48 @@ fn state_that_nobody_has_is_an_error_that_names_it() {
     (of_rows.subtasks[0].operators, of_rows.subtasks[0].source) = (Vec::new(), None);
     let told = matched(&of_rows, &other).unwrap_err().to_string();
     assert!(told.contains("rows on their way from op-0 to port 0 of op-1"), "{told}");
+}
+
+/// Identities say what state means, whatever the names of columns and the columns that others read.
+#[test]
+fn rows_on_their_way_are_refused_where_the_columns_are_others() {
+    let (graph, former) = summing(false, 10);
+    let manifest = manifest(&graph, former);
+    let fields: Vec<_> = graph.operator(former[0]).output.fields().iter().cloned().collect();
+    let refused = |change: &dyn Fn(&mut Vec<FieldRef>)| {
+        let (mut other, mut changed) = (graph.clone(), fields.clone());
+        change(&mut changed);
+        other.operators[0].output = Arc::new(Schema::new(changed));
+        let mut manifest = manifest.clone();
+        let recorded = manifest.graph.as_mut().unwrap();
+        for (recorded, (_, identity)) in recorded.operators.iter_mut().zip(Identities::of(&other).iter()) {
+            recorded.identity = identity;
+        }
+        matched(&manifest, &other).err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(&|_| {}), None);
+    assert_eq!(refused(&|fields| fields[0] = Arc::new(fields[0].as_ref().clone().with_nullable(true))), None);
+    let told = refused(&|fields| fields.swap(0, 1)).unwrap();
+    let way = "rows on their way from op-0 to port 0 of op-1, where the job's dataflow has other columns: ";
+    let column = |field: &FieldRef| format!("{} ({})", field.name(), type_text(field.data_type()));
+    let swapped = format!("column 1 of the rows is {}, and there {}", column(&fields[0]), column(&fields[1]));
+    assert!(told.ends_with(&format!("{way}{swapped}")), "{told}");
+    let told = refused(&|fields| _ = fields.pop()).unwrap();
+    let count = fields.len();
+    assert!(told.ends_with(&format!("the rows have {count} columns, and there are {}", count - 1)), "{told}");
+    let other = |fields: &mut Vec<FieldRef>| {
+        fields[1] = Arc::new(fields[1].as_ref().clone().with_data_type(DataType::Boolean));
+    };
+    let told = refused(&other).unwrap();
+    assert!(told.ends_with("(boolean)"), "{told}");
+    let (mut unmoved, mut renamed) = (manifest.clone(), graph.clone());
+    unmoved.subtasks[0].in_flight.clear();
+    renamed.operators[0].output = Arc::new(Schema::empty());
+    let recorded = unmoved.graph.as_mut().unwrap();
+    for (recorded, (_, identity)) in recorded.operators.iter_mut().zip(Identities::of(&renamed).iter()) {
+        recorded.identity = identity;
+    }
+    assert!(matched(&unmoved, &renamed).is_ok(), "nothing is on its way");
 }
 
 #[test]
