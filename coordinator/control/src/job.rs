@@ -50,9 +50,11 @@ mod history;
 mod live;
 mod publish;
 mod reports;
+mod waits;
 
 pub use history::{EndedCheckpoint, of_the_record};
 pub use reports::is_settled;
+pub use waits::SlowCheckpoint;
 
 /// The pause after a rejected proposal: the state that it needs may not have arrived yet.
 const REJECTED_PAUSE: Duration = Duration::from_millis(300);
@@ -424,7 +426,8 @@ impl JobController {
         if view.record.status == JobStatus::Running {
             self.facts.running_since.get_or_insert(view.now);
         } else {
-            self.checkpoints.close("the attempt ended", view.now);
+            let waits = self.checkpoint_waits(view.record);
+            self.checkpoints.close("the attempt ended", waits, view.now);
         }
         self.forget_manifests(view.record);
     }

@@ -84,8 +84,10 @@ impl LeaderTerm {
 
     fn notice_given_up(&mut self, job: JobId, attempt: Attempt, action: &Action) {
         if let Action::AbortCheckpoint { checkpoint } = action {
-            let cause = self.jobs.get(&job).map_or("", JobController::last_checkpoint_failure);
-            self.observer.on_given_up(job, attempt, *checkpoint, cause);
+            let controller = self.jobs.get(&job);
+            let cause = controller.map_or("", JobController::last_checkpoint_failure);
+            let waits = controller.and_then(|controller| controller.waited_for(*checkpoint));
+            self.observer.on_given_up(job, (attempt, *checkpoint), cause, waits);
         }
     }
 
@@ -199,6 +201,9 @@ impl LeaderTerm {
             effects.extend(controller.step(&view).into_iter().map(|effect| (*job, effect)));
             if let Some(measures) = self.measures.get_mut(job) {
                 measures.follow_checkpoints(controller);
+            }
+            if let Some(slow) = controller.slow_checkpoint(now) {
+                self.observer.on_slow(*job, slow, now, || controller.checkpoint_waits(record));
             }
             if bug::checks_invariants() {
                 let broken = controller.check_invariants().err();

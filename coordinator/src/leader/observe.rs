@@ -13,13 +13,14 @@
 //! recovery lasts from the first sign of the failure until what the first checkpoint after it holds is published; where no
 //! checkpoints are taken, until the job runs again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use thalweg_cluster_state::{ClusterState, Command, JobRecord, Verdict};
+use thalweg_control::job::SlowCheckpoint;
 use thalweg_types::{
     Attempt, CheckpointId, JobId, MemberId, NodeId, RequestId, Term, TraceContext,
-    job::Failure,
+    job::{CheckpointWaits, Failure},
     session::{Action, Report, ReportBody},
 };
 
@@ -127,9 +128,28 @@ impl Observer {
     }
 
     /// A checkpoint will not be completed. Told of each node, it counts once.
-    pub(super) fn on_given_up(&mut self, job: JobId, attempt: Attempt, checkpoint: CheckpointId, cause: &str) {
+    pub(super) fn on_given_up(
+        &mut self,
+        job: JobId,
+        (attempt, checkpoint): (Attempt, CheckpointId),
+        cause: &str,
+        waits: Option<&CheckpointWaits>,
+    ) {
         if let Some(spans) = self.jobs.get_mut(&job) {
-            spans.give_up(attempt, checkpoint, cause);
+            spans.give_up((attempt, checkpoint), cause, waits);
+        }
+    }
+
+    /// A checkpoint is slow. Told again and again, it is said once.
+    pub(super) fn on_slow(
+        &mut self,
+        job: JobId,
+        slow: SlowCheckpoint,
+        now: Duration,
+        waits: impl FnOnce() -> Option<CheckpointWaits>,
+    ) {
+        if let Some(spans) = self.jobs.get_mut(&job) {
+            spans.tell_slow(slow, now, waits);
         }
     }
 

@@ -101,6 +101,10 @@ async fn a_job_runs_on_while_nothing_can_be_stored_and_says_so() {
     let failing = until(&client, job, |job| job.checkpoints.failures_in_a_row >= 3).await;
     assert_eq!((failing.status, failing.attempt, failing.failures), (JobStatus::Running, Attempt(1), 0));
     assert!(failing.checkpoints.reason.contains("the store is away"), "{:?}", failing.checkpoints);
+    let listed = client.checkpoints(job).await.unwrap();
+    let failed = listed.iter().rev().find(|checkpoint| checkpoint.state == CheckpointState::Failed).unwrap();
+    let waits = failed.waits.as_ref().expect("it is told whom it had waited for");
+    assert!(waits.awaited() > 0 && waits.subtasks.iter().all(|subtask| subtask.node == 1), "{waits:?}");
     let metrics = cluster.metrics().await;
     assert!(sample(&metrics, "thalweg_job_checkpoint_failures_in_a_row") >= 3.0, "{metrics}");
     assert!(sample(&metrics, "thalweg_job_checkpoint_age_seconds") >= 0.5, "{metrics}");

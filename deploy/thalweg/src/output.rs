@@ -382,6 +382,12 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// A duration in microseconds as text: 1234 is `1.2 ms`.
+#[must_use]
+pub fn millis_text(micros: u64) -> String {
+    format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
+}
+
 /// A watermark in microseconds as text.
 #[must_use]
 pub fn watermark_text(micros: i64) -> String {

@@ -104,3 +104,56 @@ fn a_cancelled_job_leaves_no_hidden_files_not_even_those_of_a_killed_node() {
     wait_until("an empty directory", || (hidden() == 0).then_some(()));
     assert_eq!(json(&["job", "show", &job, "--coordinator", address])[0]["status"], "cancelled");
 }
+
+/// Who wants to know why a checkpoint is slow gets an answer, while it is open and afterwards.
+#[test]
+fn a_checkpoint_that_a_node_holds_up_names_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [address] = free_addresses();
+    let data = directory.path().join("data").display().to_string();
+    let coordinator =
+        Background::start(&["coordinator", "--listen", &address, "--data-dir", &data, "--lease", "2 min"]);
+    let nodes = [1, 2].map(|number: u32| {
+        Background::start(&["node", "--node", &number.to_string(), "--coordinator", &address, "--slots", "1"])
+    });
+    wait_until("both nodes", || {
+        let alive = json(&["nodes", "--coordinator", &address]).iter().filter(|node| node["state"] == "alive").count();
+        (alive == 2).then_some(())
+    });
+    let sql = "SET 'checkpoint.interval' = '200 ms'; SET 'checkpoint.timeout' = '10 s';
+               CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '10');
+               CREATE TABLE nowhere (n BIGINT) WITH ('connector' = 'blackhole');
+               INSERT INTO nowhere SELECT n FROM numbers;";
+    let submitted = json(&["submit", "--coordinator", &address, "-e", sql, "--parallelism", "2"]);
+    let job = format!("job-{}", submitted[0]["job"]);
+    let arguments = ["job", "checkpoints", &job, "--coordinator", &address];
+    let state = |wanted: &str| json(&arguments).into_iter().rev().find(|checkpoint| checkpoint["state"] == wanted);
+    let complete = wait_until("a complete checkpoint", || state("complete"));
+    assert!(complete.get("waits").is_none(), "{complete}");
+
+    nodes[1].signal("STOP");
+    let is_held_up = |checkpoint: &Value| {
+        let waits_for_one = checkpoint["waits"]["subtasks"].as_array().map(Vec::len) == Some(1);
+        // What the node told before may still be on its way.
+        waits_for_one && checkpoint["duration_micros"].as_u64() > Some(1_000_000)
+    };
+    let open = wait_until("a checkpoint that waits for one node", || state("in_progress").filter(is_held_up));
+    let waits = &open["waits"];
+    let awaited = &waits["subtasks"][0];
+    assert_eq!((&awaited["node"], &waits["more"]), (&2.into(), &0.into()), "{open}");
+    assert!(awaited["name"].as_str().is_some_and(|name| name.contains("numbers")), "{open}");
+    let shown = thalweg(&arguments).stdout;
+    assert!(shown.contains("for 1 subtask(s):\n") && shown.contains(" on node 2  "), "{shown}");
+
+    let line = |what: &str| coordinator.log().lines().find(|line| line.contains(what)).map(str::to_owned);
+    let number = format!("checkpoint=checkpoint-{} ", open["checkpoint"]);
+    for what in ["checkpoint is slow", "checkpoint given up"] {
+        let line = wait_until(what, || line(what));
+        let whom = format!("waits_for=chain-{}/{} on node-2 (", awaited["chain"], awaited["index"]);
+        assert!(line.contains(&whom) && line.contains(&number), "{line}");
+    }
+    let failed = wait_until("a failed checkpoint", || state("failed"));
+    assert_eq!(&failed["waits"], waits, "{failed}");
+    nodes[1].signal("CONT");
+    assert_eq!(thalweg(&["job", "cancel", &job, "--coordinator", &address]).code, Some(0));
+}

@@ -4,8 +4,8 @@ use thalweg_types::{
     Attempt, CheckpointId, JobId, JobStatus,
     checkpoint::SnapshotCost,
     job::{
-        CheckpointOverview, CheckpointState, CheckpointSummary, Failure, FailureKind, JobOverview, SubtaskMetrics,
-        SubtaskOverview,
+        AwaitedSubtask, CheckpointOverview, CheckpointState, CheckpointSummary, CheckpointWaits, Failure, FailureKind,
+        JobOverview, SubtaskMetrics, SubtaskOverview,
     },
 };
 
@@ -129,7 +129,7 @@ impl TryFrom<v1::Job> for JobOverview {
 
 impl From<CheckpointOverview> for v1::Checkpoint {
     fn from(checkpoint: CheckpointOverview) -> Self {
-        let CheckpointOverview { checkpoint, attempt, state, reason, begun_ms, duration_micros, cost, url } =
+        let CheckpointOverview { checkpoint, attempt, state, reason, begun_ms, duration_micros, cost, url, waits } =
             checkpoint;
         let cost = v1::SnapshotCost {
             alignment_micros: cost.alignment_micros,
@@ -148,6 +148,7 @@ impl From<CheckpointOverview> for v1::Checkpoint {
             duration_micros,
             cost: Some(cost),
             url,
+            waits: waits.map(Into::into),
         }
     }
 }
@@ -176,7 +177,23 @@ impl TryFrom<v1::Checkpoint> for CheckpointOverview {
             duration_micros: wire.duration_micros,
             cost,
             url: wire.url,
+            waits: wire.waits.map(Into::into),
         })
+    }
+}
+
+impl From<CheckpointWaits> for v1::CheckpointWaits {
+    fn from(CheckpointWaits { subtasks, more }: CheckpointWaits) -> Self {
+        let awaited = |AwaitedSubtask { name, chain, index, node }| v1::AwaitedSubtask { name, chain, index, node };
+        Self { subtasks: subtasks.into_iter().map(awaited).collect(), more }
+    }
+}
+
+/// Infallible: any numbers may name a subtask.
+impl From<v1::CheckpointWaits> for CheckpointWaits {
+    fn from(v1::CheckpointWaits { subtasks, more }: v1::CheckpointWaits) -> Self {
+        let awaited = |v1::AwaitedSubtask { name, chain, index, node }| AwaitedSubtask { name, chain, index, node };
+        Self { subtasks: subtasks.into_iter().map(awaited).collect(), more }
     }
 }
 
@@ -273,6 +290,10 @@ mod tests {
                 is_unaligned: true,
             },
             url: "u".to_owned(),
+            waits: Some(CheckpointWaits {
+                subtasks: vec![AwaitedSubtask { name: "a".to_owned(), chain: 10, index: 11, node: 12 }],
+                more: 13,
+            }),
         };
         let mut wire = v1::Checkpoint::from(checkpoint.clone());
         assert_eq!(CheckpointOverview::try_from(wire.clone()), Ok(checkpoint));

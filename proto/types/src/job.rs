@@ -16,6 +16,10 @@ use crate::{
     id::{Attempt, CheckpointId, JobId},
 };
 
+mod waits;
+
+pub use waits::{AWAITED_MAX, AwaitedSubtask, CheckpointWaits};
+
 /// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -245,6 +249,9 @@ pub struct CheckpointOverview {
     pub cost: SnapshotCost,
     /// The URL of its manifest; empty unless it is complete and kept.
     pub url: String,
+    /// Whom it waits for, or waited for when it was given up; `None` if it is complete, or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<CheckpointWaits>,
 }
 
 /// One job as clients see it.

@@ -25,7 +25,7 @@ use thalweg_types::{
     Attempt, CheckpointId, SubtaskId,
     bug::{self, Bug},
     checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, Prepared, SubtaskSnapshot},
-    job::{CheckpointOverview, CheckpointState, CheckpointSummary, Failure},
+    job::{CheckpointOverview, CheckpointSummary, CheckpointWaits, Failure},
     session::Action,
 };
 
@@ -52,7 +52,7 @@ const UNPUBLISHED_MAX: usize = 4;
 /// What a leader remembers of a job's checkpoints.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Checkpoints {
-    open: Option<Open>,
+    pub(super) open: Option<Open>,
     /// Reports about checkpoints that have not begun here. This leader's record may lag behind the node's.
     early: BTreeMap<(CheckpointId, SubtaskId), Result<SubtaskSnapshot, String>>,
     /// This checkpoint and all before it are not ordered again.
@@ -71,16 +71,16 @@ pub(super) struct Checkpoints {
     pub(super) manifests: BTreeMap<CheckpointId, Arc<Manifest>>,
     pub(super) reading: Reading,
     pub(super) collecting: super::collect::Collecting,
-    history: History,
+    pub(super) history: History,
 }
 
 /// The checkpoint in progress.
 #[derive(Debug, Clone, PartialEq)]
-struct Open {
-    checkpoint: CheckpointId,
-    since: Duration,
+pub(super) struct Open {
+    pub(super) checkpoint: CheckpointId,
+    pub(super) since: Duration,
     was_wanted: bool,
-    snapshots: BTreeMap<SubtaskId, SubtaskSnapshot>,
+    pub(super) snapshots: BTreeMap<SubtaskId, SubtaskSnapshot>,
     manifest: Put,
     failed: Option<String>,
 }
@@ -107,15 +107,15 @@ pub(super) struct Reading {
 impl Checkpoints {
     /// Another attempt begins: reports about the last one no longer count.
     pub(super) fn on_attempt(&mut self, now: Duration) {
-        self.close("the attempt ended", now);
+        self.close("the attempt ended", None, now);
         (self.wanted, self.due_at) = (false, None);
         self.early.clear();
     }
 
     /// The attempt no longer runs.
-    pub(super) fn close(&mut self, reason: &str, now: Duration) {
+    pub(super) fn close(&mut self, reason: &str, waits: Option<CheckpointWaits>, now: Duration) {
         if let Some(open) = self.open.take() {
-            self.history.end(open.checkpoint, CheckpointState::Failed, reason, now);
+            self.history.fail(open.checkpoint, reason, waits, now);
         }
     }
 
@@ -218,7 +218,7 @@ impl JobController {
         }
         (self.checkpoints.failures_in_a_row, self.checkpoints.not_before) = (0, Duration::ZERO);
         self.checkpoints.last_failure.clear();
-        self.checkpoints.history.end(open.checkpoint, CheckpointState::Complete, "", view.now);
+        self.checkpoints.history.complete(open.checkpoint, view.now);
     }
 
     /// Tells the nodes, once, of the newest complete checkpoint of their attempt.
@@ -282,26 +282,14 @@ impl JobController {
     }
 
     fn abort_checkpoint(&mut self, view: &JobView<'_>, reason: String) -> Vec<Effect> {
+        let waits = self.checkpoint_waits(view.record);
         let Some(open) = self.checkpoints.open.take() else { return Vec::new() };
         let checkpoint = open.checkpoint;
         self.checkpoints.given_up = checkpoint;
         self.checkpoints.wanted |= open.was_wanted;
-        self.checkpoints.history.end(checkpoint, CheckpointState::Failed, &reason, view.now);
+        self.checkpoints.history.fail(checkpoint, &reason, waits, view.now);
         self.checkpoints.pause(self.checkpoint_interval(), reason, view.now);
         self.order_all(view.record, &Action::AbortCheckpoint { checkpoint })
-    }
-
-    /// What a checkpoint still waits for after its timeout.
-    fn lateness(&self, record: &JobRecord) -> String {
-        let took = self.settings.checkpoint_timeout;
-        let told = |subtask: &SubtaskId| {
-            self.checkpoints.open.as_ref().is_some_and(|open| open.snapshots.contains_key(subtask))
-        };
-        let missing: Vec<SubtaskId> = self.all_subtasks(record).into_iter().filter(|subtask| !told(subtask)).collect();
-        match missing.first() {
-            Some(subtask) => format!("after {took:?} {} subtasks had not answered, such as {subtask}", missing.len()),
-            None => format!("after {took:?} its manifest was not written"),
-        }
     }
 
     /// Has the manifest written once every subtask has answered. What a finished subtask prepared stays with the
@@ -429,7 +417,7 @@ impl JobController {
         self.settings.checkpoint_interval.unwrap_or(self.config.checkpoint_interval)
     }
 
-    fn all_subtasks(&self, record: &JobRecord) -> Vec<SubtaskId> {
+    pub(super) fn all_subtasks(&self, record: &JobRecord) -> Vec<SubtaskId> {
         let parallelism = record.attempt.as_ref().map_or(0, |attempt| attempt.plan.assignment.parallelism());
         self.plan.subtasks(parallelism).collect()
     }
@@ -476,7 +464,13 @@ impl JobController {
     /// The last checkpoints that this leader knows of, oldest first.
     #[must_use]
     pub fn checkpoint_overviews(&self, record: &JobRecord, now: Duration) -> Vec<CheckpointOverview> {
-        self.checkpoints.history.overviews(record, now)
+        let mut overviews = self.checkpoints.history.overviews(record, now);
+        if let Some(open) = &self.checkpoints.open
+            && let Some(last) = overviews.last_mut().filter(|last| last.checkpoint == open.checkpoint)
+        {
+            last.waits = self.checkpoint_waits(record);
+        }
+        overviews
     }
 }
 

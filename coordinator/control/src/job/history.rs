@@ -7,7 +7,7 @@ use thalweg_cluster_state::JobRecord;
 use thalweg_types::{
     Attempt, CheckpointId,
     checkpoint::{Manifest, SnapshotCost},
-    job::{CheckpointOverview, CheckpointState},
+    job::{CheckpointOverview, CheckpointState, CheckpointWaits},
 };
 
 /// How many checkpoints are remembered.
@@ -58,16 +58,38 @@ impl History {
         }
     }
 
-    /// A checkpoint ended. `reason` is empty if it is complete.
-    pub(super) fn end(&mut self, checkpoint: CheckpointId, state: CheckpointState, reason: &str, now: Duration) {
-        let found = self.remembered.iter_mut().rev().find(|known| known.overview.checkpoint == checkpoint);
-        if let Some(known) = found {
-            self.ended += 1;
-            known.manifest = known.gathered.map_or(Duration::ZERO, |gathered| now.saturating_sub(gathered));
-            known.overview.state = state;
-            known.overview.reason = reason.to_owned();
-            known.overview.duration_micros = micros(now.saturating_sub(known.since));
+    /// A checkpoint is complete.
+    pub(super) fn complete(&mut self, checkpoint: CheckpointId, now: Duration) {
+        self.end(checkpoint, CheckpointState::Complete, now);
+    }
+
+    /// A checkpoint failed, and whom it had waited for.
+    pub(super) fn fail(
+        &mut self,
+        checkpoint: CheckpointId,
+        reason: &str,
+        waits: Option<CheckpointWaits>,
+        now: Duration,
+    ) {
+        if let Some(known) = self.end(checkpoint, CheckpointState::Failed, now) {
+            (known.overview.reason, known.overview.waits) = (reason.to_owned(), waits);
         }
+    }
+
+    fn end(&mut self, checkpoint: CheckpointId, state: CheckpointState, now: Duration) -> Option<&mut Remembered> {
+        let mut known = self.remembered.iter_mut().rev();
+        let known = known.find(|known| known.overview.checkpoint == checkpoint)?;
+        self.ended += 1;
+        known.manifest = known.gathered.map_or(Duration::ZERO, |gathered| now.saturating_sub(gathered));
+        known.overview.state = state;
+        known.overview.duration_micros = micros(now.saturating_sub(known.since));
+        Some(known)
+    }
+
+    /// Whom a checkpoint that has failed had waited for.
+    pub(super) fn waited_for(&self, checkpoint: CheckpointId) -> Option<&CheckpointWaits> {
+        let known = self.remembered.iter().rev().find(|known| known.overview.checkpoint == checkpoint)?;
+        known.overview.waits.as_ref()
     }
 
     /// What the newest one took, by its manifest.
@@ -146,6 +168,7 @@ pub fn of_the_record(checkpoint: CheckpointId) -> CheckpointOverview {
         duration_micros: 0,
         cost: SnapshotCost::default(),
         url: String::new(),
+        waits: None,
     }
 }
 

@@ -1,15 +1,25 @@
 //! The open spans of one job, and the lines of the log that belong to them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use thalweg_control::job::SlowCheckpoint;
 use thalweg_trace::{Lasting, TARGET, context_of, fail, under};
-use thalweg_types::{Attempt, CheckpointId, JobId, JobStatus, MemberId, NodeId, Term, TraceContext, job::Failure};
-use tracing::{Span, error, field::Empty, info, info_span, warn};
+use thalweg_types::{
+    Attempt, CheckpointId, JobId, JobStatus, MemberId, NodeId, Term, TraceContext,
+    job::{CheckpointWaits, Failure},
+};
+use tracing::{
+    Span, error,
+    field::{Empty, display},
+    info, info_span, warn,
+};
 
 use super::{Decision, goes_on};
 
 /// The most complete checkpoints whose publication is awaited: many times as many as may wait before no more are begun.
 const COMPLETE_MAX: usize = 64;
+/// Between two lines about slow checkpoints of one job: all of its checkpoints may be slow.
+const SLOW_TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// From a failure to the first output after it.
 #[derive(Debug)]
@@ -42,6 +52,8 @@ pub(super) struct JobSpans {
     record: Option<(Span, Decision)>,
     checkpoint: Option<(CheckpointId, Lasting)>,
     manifest: Option<Lasting>,
+    /// The last slow checkpoint that was told of, and when.
+    slow: Option<(CheckpointId, Duration)>,
     /// The spans of checkpoints that are complete and not published.
     complete: BTreeMap<CheckpointId, TraceContext>,
     publish: Option<(CheckpointId, Lasting)>,
@@ -70,6 +82,7 @@ impl JobSpans {
             record: None,
             checkpoint: None,
             manifest: None,
+            slow: None,
             complete: BTreeMap::new(),
             publish: None,
             is_repeated: false,
@@ -127,7 +140,7 @@ impl JobSpans {
 
     fn named_attempt_span(&mut self, attempt: Attempt) -> &Span {
         let span = self.attempt_span();
-        span.record("attempt", tracing::field::display(attempt));
+        span.record("attempt", display(attempt));
         span
     }
 
@@ -172,15 +185,42 @@ impl JobSpans {
         context
     }
 
-    pub(super) fn give_up(&mut self, attempt: Attempt, checkpoint: CheckpointId, cause: &str) {
+    pub(super) fn give_up(
+        &mut self,
+        (attempt, checkpoint): (Attempt, CheckpointId),
+        cause: &str,
+        waits: Option<&CheckpointWaits>,
+    ) {
         let Some((_, span)) = self.checkpoint.take_if(|(open, _)| *open == checkpoint) else { return };
         let Self { job, .. } = *self;
-        span.in_scope(|| warn!(%job, %attempt, %checkpoint, cause, "checkpoint given up"));
+        let waits_for = waits.map(display);
+        span.in_scope(|| warn!(%job, %attempt, %checkpoint, cause, waits_for, "checkpoint given up"));
         fail(&span, "it was given up");
         self.manifest = None;
         if let Some(recovery) = &mut self.recovery {
             recovery.first.take_if(|first| *first == checkpoint);
         }
+    }
+
+    /// Says once of a checkpoint that it is slow, and of one checkpoint in a while.
+    pub(super) fn tell_slow(
+        &mut self,
+        SlowCheckpoint { attempt, checkpoint, open_for }: SlowCheckpoint,
+        now: Duration,
+        waits: impl FnOnce() -> Option<CheckpointWaits>,
+    ) {
+        let is_told =
+            |(told, at): (CheckpointId, Duration)| told == checkpoint || now.saturating_sub(at) < SLOW_TOLD_EVERY;
+        if self.slow.is_some_and(is_told) {
+            return;
+        }
+        self.slow = Some((checkpoint, now));
+        let Self { job, .. } = *self;
+        let (seconds, waits) = (open_for.as_secs(), waits());
+        let waits_for = waits.as_ref().map(display);
+        let span = self.checkpoint.as_ref().filter(|(open, _)| *open == checkpoint);
+        let span = span.map_or_else(Span::none, |(_, span)| (**span).clone());
+        span.in_scope(|| warn!(%job, %attempt, %checkpoint, seconds, waits_for, "checkpoint is slow"));
     }
 
     pub(super) fn put(&mut self, checkpoint: CheckpointId) {

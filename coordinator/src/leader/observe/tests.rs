@@ -6,7 +6,11 @@ use opentelemetry::{SpanId, trace::TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use thalweg_cluster_state::AttemptPlan;
 use thalweg_trace::TARGET;
-use thalweg_types::{Assignment, JobStatus, KeyGroupTable, checkpoint::ManifestRef, job::FailureKind};
+use thalweg_types::{
+    Assignment, JobStatus, KeyGroupTable,
+    checkpoint::ManifestRef,
+    job::{AwaitedSubtask, FailureKind},
+};
 use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
 
 use super::*;
@@ -121,7 +125,7 @@ fn a_recovery_lasts_until_what_the_first_checkpoint_after_it_holds_is_published(
         decide(observer, &fail);
         run(observer, 2);
         begin(observer, 2, 2);
-        observer.on_given_up(JOB, Attempt(2), CheckpointId(2), "it took too long");
+        observer.on_given_up(JOB, (Attempt(2), CheckpointId(2)), "it took too long", None);
         begin(observer, 2, 3);
         complete(observer, 2, 3);
         begin(observer, 2, 4);
@@ -202,4 +206,63 @@ fn the_oldest_requests_are_forgotten() {
     }
     assert_eq!(submissions.take(&request(0)), None);
     assert!(submissions.take(&request(1)).is_some() && submissions.take(&request(1)).is_none());
+}
+
+/// The lines of the log that are written when this is done.
+fn lines_of(act: impl FnOnce(&mut Observer)) -> Vec<String> {
+    let written = Arc::new(Mutex::new(Vec::<u8>::new()));
+    let into = written.clone();
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || Lines(into.clone()));
+    let layer = layer.with_filter(filter_fn(|metadata| metadata.target() != TARGET));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        act(&mut Observer::new(MemberId(1), Term(2)));
+    });
+    let written = written.lock().clone();
+    String::from_utf8(written).unwrap().lines().map(str::to_owned).collect()
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_slow_checkpoint_is_told_of_once_with_whom_it_waits_for_and_one_in_a_while() {
+    let waits = || {
+        let subtask = AwaitedSubtask { name: "a -> b".to_owned(), chain: 3, index: 1, node: 2 };
+        Some(CheckpointWaits { subtasks: vec![subtask], more: 12 })
+    };
+    let slow = |checkpoint, seconds| {
+        let open_for = Duration::from_secs(seconds);
+        SlowCheckpoint { attempt: Attempt(1), checkpoint: CheckpointId(checkpoint), open_for }
+    };
+    let lines = lines_of(|observer| {
+        charge(observer, JobStatus::Running, None);
+        decide(observer, &Command::BeginCheckpoint { job: JOB, attempt: Attempt(1), checkpoint: CheckpointId(1) });
+        for now in 100..200 {
+            observer.on_slow(JOB, slow(1, now - 60), Duration::from_secs(now), waits);
+        }
+        observer.on_given_up(JOB, (Attempt(1), CheckpointId(1)), "it took too long", waits().as_ref());
+        for now in 200..300 {
+            let checkpoint = now / 10;
+            observer.on_slow(JOB, slow(checkpoint, 30), Duration::from_secs(now), || None);
+        }
+    });
+    let about = |what: &str| lines.iter().filter(|line| line.contains(what)).collect::<Vec<_>>();
+    let slow = about("checkpoint is slow");
+    let whom = "waits_for=chain-3/1 on node-2 (a -> b) and 12 more";
+    for part in ["WARN", "job=job-7", "attempt=attempt-1", "checkpoint=checkpoint-1 ", "seconds=40", whom] {
+        assert!(slow[0].contains(part), "{part}: {}", slow[0]);
+    }
+    assert_eq!(slow.len(), 3, "of ten checkpoints in a hundred seconds one in each minute is told of: {slow:#?}");
+    let given_up = about("checkpoint given up");
+    assert!(given_up.len() == 1 && given_up[0].contains(whom), "{given_up:?}");
 }

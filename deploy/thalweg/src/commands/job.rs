@@ -6,7 +6,7 @@ use anyhow::Result;
 use thalweg_client::Client;
 use thalweg_types::{
     JobId, JobStatus,
-    job::{CheckpointOverview, CheckpointSummary, JobOverview, SubtaskOverview},
+    job::{AwaitedSubtask, CheckpointOverview, CheckpointState, CheckpointSummary, JobOverview, SubtaskOverview},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     args::{JobCommand, OutputFormat},
     follow,
-    output::{RowPrinter, columns_of_terminal, grouped, print, print_list, say, watermark_text},
+    output::{RowPrinter, columns_of_terminal, grouped, millis_text, print, print_list, say, watermark_text},
     signals,
 };
 
@@ -230,49 +230,86 @@ fn checkpoints_text(checkpoints: &CheckpointSummary) -> String {
     [last, failed, waits].into_iter().flatten().collect()
 }
 
+const CHECKPOINT_HEAD: [&str; 14] = [
+    "id",
+    "attempt",
+    "state",
+    "begun",
+    "duration",
+    "alignment",
+    "freeze",
+    "upload",
+    "uploaded",
+    "state bytes",
+    "unaligned",
+    "reason",
+    "manifest",
+    "waits for",
+];
+
+fn checkpoint_cells(checkpoint: &CheckpointOverview) -> Vec<String> {
+    let cost = &checkpoint.cost;
+    vec![
+        checkpoint.checkpoint.0.to_string(),
+        known(u64::from(checkpoint.attempt.0), |attempt| attempt.to_string()),
+        checkpoint.state.word().to_owned(),
+        known(checkpoint.begun_ms, |millis| watermark_text(i64::try_from(millis * 1000).unwrap_or(i64::MAX))),
+        known(checkpoint.duration_micros, millis_text),
+        known(cost.alignment_micros, millis_text),
+        known(cost.freeze_micros, millis_text),
+        known(cost.upload_micros, millis_text),
+        grouped(cost.uploaded_bytes),
+        grouped(cost.state_bytes),
+        if cost.is_unaligned { "yes" } else { "no" }.to_owned(),
+        checkpoint.reason.clone(),
+        checkpoint.url.clone(),
+        checkpoint.waits.as_ref().map(ToString::to_string).unwrap_or_default(),
+    ]
+}
+
+/// Prints checkpoints. Whom they wait for is too long for a table, and is told below it.
 fn print_checkpoints(checkpoints: &[CheckpointOverview], format: OutputFormat) -> Result<()> {
-    let head = [
-        "id",
-        "attempt",
-        "state",
-        "begun",
-        "duration",
-        "alignment",
-        "freeze",
-        "upload",
-        "uploaded",
-        "state bytes",
-        "unaligned",
-        "reason",
-        "manifest",
-    ];
-    print_list(format, &head, checkpoints, |checkpoint| {
-        let cost = &checkpoint.cost;
-        vec![
-            checkpoint.checkpoint.0.to_string(),
-            known(u64::from(checkpoint.attempt.0), |attempt| attempt.to_string()),
-            checkpoint.state.word().to_owned(),
-            known(checkpoint.begun_ms, |millis| watermark_text(i64::try_from(millis * 1000).unwrap_or(i64::MAX))),
-            known(checkpoint.duration_micros, millis_text),
-            known(cost.alignment_micros, millis_text),
-            known(cost.freeze_micros, millis_text),
-            known(cost.upload_micros, millis_text),
-            grouped(cost.uploaded_bytes),
-            grouped(cost.state_bytes),
-            if cost.is_unaligned { "yes" } else { "no" }.to_owned(),
-            checkpoint.reason.clone(),
-            checkpoint.url.clone(),
-        ]
-    })
+    let columns = match format {
+        OutputFormat::Table => CHECKPOINT_HEAD.len() - 1,
+        OutputFormat::Json | OutputFormat::Csv => CHECKPOINT_HEAD.len(),
+    };
+    print_list(format, &CHECKPOINT_HEAD[..columns], checkpoints, |checkpoint| {
+        checkpoint_cells(checkpoint).into_iter().take(columns).collect()
+    })?;
+    match format {
+        OutputFormat::Table => Ok(print(&waits_text(checkpoints))?),
+        OutputFormat::Json | OutputFormat::Csv => Ok(()),
+    }
+}
+
+/// Whom the open checkpoint waits for. If there is none, whom the last one waited for, if it failed.
+fn waits_text(checkpoints: &[CheckpointOverview]) -> String {
+    let last = checkpoints.last().and_then(|last| Some((last, last.waits.as_ref()?)));
+    let Some((CheckpointOverview { checkpoint, state, duration_micros, .. }, waits)) = last else {
+        return String::new();
+    };
+    let took = duration_text(duration_micros / 1000);
+    let has_waited = match state {
+        CheckpointState::InProgress => format!("has waited {took} so far"),
+        CheckpointState::Complete | CheckpointState::Failed => format!("failed after {took}; it had waited"),
+    };
+    let head = format!("\ncheckpoint {} {has_waited} for ", checkpoint.0);
+    if waits.awaited() == 0 {
+        return head + "its manifest: all subtasks had answered\n";
+    }
+    let mut text = format!("{head}{} subtask(s):\n", grouped(waits.awaited()));
+    for AwaitedSubtask { name, chain, index, node } in &waits.subtasks {
+        text.push_str(&format!("  {chain}/{index} on node {node}  {name}\n"));
+    }
+    if waits.more > 0 {
+        text.push_str(&format!("  and {} more\n", grouped(waits.more)));
+    }
+    text
 }
 
 /// Formats a number, or `-` for 0, which stands for unknown.
 fn known(number: u64, text: impl Fn(u64) -> String) -> String {
     if number == 0 { "-".to_owned() } else { text(number) }
-}
-
-fn millis_text(micros: u64) -> String {
-    format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
 }
 
 fn percent(micros: u64, metrics: &thalweg_types::job::SubtaskMetrics) -> String {
@@ -282,6 +319,8 @@ fn percent(micros: u64, metrics: &thalweg_types::job::SubtaskMetrics) -> String 
 
 #[cfg(test)]
 mod tests {
+    use thalweg_types::{Attempt, CheckpointId, checkpoint::SnapshotCost, job::CheckpointWaits};
+
     use super::*;
 
     #[test]
@@ -292,6 +331,36 @@ mod tests {
         assert_eq!(broken("aword thatisfartoolong", 8), ["aword", "  thatisfartoolong"]);
         assert_eq!(broken("   └─ deep one two", 3), ["   └─ deep one two"], "there is no room at all");
         assert!(broken(&"word ".repeat(100), 80).iter().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn the_last_checkpoint_tells_whom_it_waits_for() {
+        let subtask = |index| AwaitedSubtask { name: "a -> b".to_owned(), chain: 1, index, node: 2 };
+        let checkpoint = |number, state, waits| CheckpointOverview {
+            checkpoint: CheckpointId(number),
+            attempt: Attempt(1),
+            state,
+            reason: String::new(),
+            begun_ms: 1,
+            duration_micros: 45_200_000,
+            cost: SnapshotCost::default(),
+            url: String::new(),
+            waits,
+        };
+        let waits = || Some(CheckpointWaits { subtasks: vec![subtask(0), subtask(3)], more: 1234 });
+        let failed = checkpoint(7, CheckpointState::Failed, waits());
+        let open = checkpoint(8, CheckpointState::InProgress, waits());
+        let whom = "  1/0 on node 2  a -> b\n  1/3 on node 2  a -> b\n  and 1,234 more\n";
+        let of_open = format!("\ncheckpoint 8 has waited 45 s so far for 1,236 subtask(s):\n{whom}");
+        assert_eq!(waits_text(&[failed.clone(), open]), of_open);
+        let of_failed = format!("\ncheckpoint 7 failed after 45 s; it had waited for 1,236 subtask(s):\n{whom}");
+        assert_eq!(waits_text(std::slice::from_ref(&failed)), of_failed);
+        let nobody = Some(CheckpointWaits { subtasks: Vec::new(), more: 0 });
+        let manifest = waits_text(&[checkpoint(8, CheckpointState::InProgress, nobody)]);
+        assert!(manifest.contains("for its manifest"), "{manifest}");
+        let complete = checkpoint(8, CheckpointState::Complete, None);
+        assert_eq!(waits_text(&[failed, complete]), "");
+        assert_eq!(waits_text(&[]), "");
     }
 
     #[test]

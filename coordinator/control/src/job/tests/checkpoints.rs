@@ -163,6 +163,80 @@ fn a_checkpoint_that_takes_too_long_is_given_up() {
     assert_eq!((world.status(), summary.failures_in_a_row), (JobStatus::Running, 1));
 }
 
+/// Whom the last checkpoint waits for, or waited for.
+fn waits(world: &World) -> Option<String> {
+    let overviews = world.controller().checkpoint_overviews(world.record(), world.now());
+    overviews.last()?.waits.as_ref().map(ToString::to_string)
+}
+
+#[test]
+fn a_checkpoint_tells_whom_it_waits_for_until_it_is_complete() {
+    let mut world = running();
+    world.advance(Duration::ZERO);
+    world.advance(INTERVAL);
+    let assignment = world.record().attempt.as_ref().unwrap().plan.assignment.clone();
+    let told = |subtask: SubtaskId| {
+        let name = if subtask.chain.0 == 0 { "operator 0" } else { "operator 1 -> operator 2" };
+        format!("{subtask} on {} ({name})", assignment.node_of(subtask).unwrap())
+    };
+    let subtasks: Vec<SubtaskId> = ChainPlan::of(&graphs::publishing()).subtasks(3).collect();
+    let all: Vec<String> = subtasks.iter().map(|subtask| told(*subtask)).collect();
+    assert_eq!(waits(&world), Some(all.join(", ")), "senders come before receivers");
+    world.pump_orders();
+    world.progress(NodeId(1));
+    world.deliver_reports(NodeId(1));
+    let of_others = subtasks.iter().filter(|subtask| assignment.node_of(**subtask) != Some(NodeId(1)));
+    let of_others: Vec<String> = of_others.map(|subtask| told(*subtask)).collect();
+    let now = waits(&world).unwrap();
+    assert!(of_others.iter().all(|other| now.contains(other)) && now.len() < all.join(", ").len(), "{now}");
+    world.lose_node(NodeId(2));
+    assert_eq!((states(&world)[0].1, waits(&world)), (CheckpointState::Failed, Some(now)), "as it ended");
+    world.restart_node(NodeId(2));
+    until_complete(&mut world, 2);
+    let overviews = world.controller().checkpoint_overviews(world.record(), world.now());
+    let complete = overviews.iter().filter(|overview| overview.state == CheckpointState::Complete);
+    assert!(complete.clone().count() > 0 && complete.clone().all(|overview| overview.waits.is_none()));
+}
+
+#[test]
+fn a_checkpoint_that_was_given_up_tells_whom_it_had_waited_for() {
+    let mut world = running();
+    world.advance(Duration::ZERO);
+    world.advance(INTERVAL);
+    let before = waits(&world);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(states(&world), [(1, CheckpointState::Failed)]);
+    let waited_for = world.controller().waited_for(CheckpointId(1)).map(ToString::to_string);
+    assert!(before.is_some() && before == waited_for, "{before:?}, {waited_for:?}");
+}
+
+#[test]
+fn a_checkpoint_is_slow_after_several_intervals_or_half_of_its_timeout() {
+    let slow_after = |interval, timeout: &str| {
+        let mut graph = graphs::publishing();
+        graph.settings.insert("checkpoint.timeout".to_owned(), timeout.to_owned());
+        let mut world = World::with_interval(&[2, 2], Some(3), graph, interval);
+        world.endless = true;
+        world.until(JobStatus::Running);
+        while world.record().open_checkpoint().is_none() {
+            world.advance(interval);
+        }
+        let begun = world.now();
+        while world.controller().slow_checkpoint(world.now()).is_none() {
+            assert_eq!(states(&world).last().unwrap().1, CheckpointState::InProgress);
+            world.advance(Duration::from_secs(1));
+        }
+        let slow = world.controller().slow_checkpoint(world.now()).unwrap();
+        assert_eq!((slow.attempt, slow.checkpoint), (Attempt(1), CheckpointId(1)));
+        assert_eq!(slow.open_for, world.now() - begun);
+        slow.open_for.as_secs()
+    };
+    assert_eq!(slow_after(INTERVAL, "10 min"), 30, "not before uploads may take so long");
+    assert_eq!(slow_after(Duration::from_secs(40), "10 min"), 120);
+    assert_eq!(slow_after(Duration::from_secs(40), "3 min"), 90);
+    assert_eq!(slow_after(INTERVAL, "8 s"), 4);
+}
+
 #[test]
 fn a_new_leader_goes_on_with_the_checkpoint_in_progress() {
     let mut world = running();
