@@ -446,11 +446,14 @@ pub enum JobCommand {
 /// `thalweg checkpoint …`
 #[derive(Debug, Subcommand)]
 pub enum CheckpointCommand {
-    /// Check that a checkpoint is complete and undamaged: its manifest, and every object that it refers to.
+    /// Check that a checkpoint is complete and undamaged: its manifest, and every object that it refers to. Show what it cost.
     Verify {
         /// URL of the manifest, or of a job's folder for its newest one.
         #[arg(value_name = "URL")]
         url: String,
+        /// Show what every subtask's part cost, and not only those that took longest.
+        #[arg(long)]
+        all: bool,
     },
 }
 

@@ -192,6 +192,14 @@ fn checkpoints_are_listed_and_verified_and_damage_is_named() {
             && operator["columns"].as_array().is_some_and(|columns| !columns.is_empty())
     };
     assert!(!operators.is_empty() && operators.iter().all(is_told), "{verified}");
+    let costs = verified["costs"].as_array().expect("a list of costs");
+    assert_eq!(Some(costs.len() as u64), verified["subtasks"].as_u64(), "of every subtask");
+    let took = |cost: &serde_json::Value| {
+        let steps = ["alignment_micros", "freeze_micros", "upload_micros"].map(|step| cost[step].as_u64());
+        steps.into_iter().sum::<Option<u64>>().expect("each step is told")
+    };
+    assert!(costs.iter().map(took).is_sorted_by(|one, next| one >= next), "{verified}");
+    assert!(costs.iter().all(|cost| cost["operators"].is_string() && cost["state_bytes"].is_u64()), "{verified}");
 
     let manifest = newest_manifest(&folder);
     let state = fs::read_to_string(&manifest).expect("it can be read");

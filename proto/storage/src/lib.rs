@@ -37,4 +37,4 @@ pub use state_file::{
 };
 pub use state_reader::StateReader;
 pub use stores::{BadStoredUrl, ObjectStores, local_path, local_text, percent_decoded, stored_url};
-pub use verify::{Verified, VerifiedOperator, verify};
+pub use verify::{Verified, VerifiedCost, VerifiedOperator, verify};

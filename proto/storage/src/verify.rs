@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_types::{
-    Attempt, ChainId, CheckpointId, JobId, KeyGroup, OperatorId,
-    checkpoint::{BatchRef, Manifest, RecordedOperator, StateObject, SubtaskSnapshot},
+    Attempt, ChainId, CheckpointId, JobId, KeyGroup, OperatorId, SubtaskId,
+    checkpoint::{BatchRef, Manifest, RecordedOperator, SnapshotCost, StateObject, SubtaskSnapshot},
 };
 
 use crate::{
@@ -42,6 +42,19 @@ pub struct Verified {
     pub release: Option<String>,
     /// The operators that have state in it, by their index.
     pub operators: Vec<VerifiedOperator>,
+    /// What each subtask's part cost, the one that took longest first; of equal ones the one with most state.
+    pub costs: Vec<VerifiedCost>,
+}
+
+/// What a subtask's part of a checkpoint cost, as the manifest tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedCost {
+    /// The subtask.
+    pub subtask: SubtaskId,
+    /// The operators of its chain; `None` if the manifest's format does not tell.
+    pub name: Option<String>,
+    /// What its part cost.
+    pub cost: SnapshotCost,
 }
 
 /// An operator that has state in a checkpoint.
@@ -87,7 +100,31 @@ pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, Storag
         rows,
         release: manifest.graph.as_ref().map(|graph| graph.release.clone()),
         operators,
+        costs: costs(&manifest),
     })
+}
+
+fn costs(manifest: &Manifest) -> Vec<VerifiedCost> {
+    let name = |chain: ChainId| {
+        let recorded = &manifest.graph.as_ref()?.operators;
+        let of_chain = recorded.iter().filter(|operator| operator.chain == chain);
+        Some(of_chain.map(|operator| operator.name.as_str()).collect::<Vec<_>>().join(" -> "))
+    };
+    let names: BTreeMap<ChainId, Option<String>> =
+        manifest.subtasks.iter().map(|snapshot| snapshot.subtask.chain).map(|chain| (chain, name(chain))).collect();
+    let of = |SubtaskSnapshot { subtask, cost, .. }: &SubtaskSnapshot| VerifiedCost {
+        subtask: *subtask,
+        name: names.get(&subtask.chain).cloned().flatten(),
+        cost: *cost,
+    };
+    let mut costs: Vec<VerifiedCost> = manifest.subtasks.iter().map(of).collect();
+    // The sort is stable: subtasks that cost the same stay in their order.
+    costs.sort_by_key(|VerifiedCost { cost, .. }| {
+        let steps = [cost.alignment_micros, cost.freeze_micros, cost.upload_micros];
+        let took = steps.into_iter().fold(0, u64::saturating_add);
+        std::cmp::Reverse((took, cost.state_bytes))
+    });
+    costs
 }
 
 /// The store of a manifest's URL, and the manifest's name in it.

@@ -1,15 +1,19 @@
-//! `thalweg checkpoint verify`: checks by the store alone that a checkpoint is complete, and shows whose state it holds.
+//! `thalweg checkpoint verify`: checks by the store alone that a checkpoint is complete, and shows whose state it holds and
+//! what the parts of its subtasks cost.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use thalweg_storage::{ObjectStores, StorageError, Verified, VerifiedOperator, verify};
-use thalweg_types::checkpoint::RecordedColumn;
+use thalweg_storage::{ObjectStores, StorageError, Verified, VerifiedCost, VerifiedOperator, verify};
+use thalweg_types::checkpoint::{RecordedColumn, SnapshotCost};
 
 use crate::{
     args::{CheckpointCommand, OutputFormat},
-    output::{grouped, print, print_list},
+    output::{grouped, millis_text, print, print_list, say},
     streams,
 };
+
+/// The subtasks that are shown to people unless they want all: there may be thousands, and the largest tell most.
+const COSTS_SHOWN: usize = 20;
 
 #[derive(Serialize)]
 struct Line {
@@ -24,6 +28,17 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<String>,
     operators: Vec<OperatorLine>,
+    /// The part of each subtask, the one that took longest first.
+    costs: Vec<CostLine>,
+}
+
+/// What a subtask's part cost.
+#[derive(Serialize)]
+struct CostLine {
+    subtask: String,
+    operators: Option<String>,
+    #[serde(flatten)]
+    cost: SnapshotCost,
 }
 
 /// An operator that has state. A manifest of the first format tells only its index.
@@ -40,7 +55,7 @@ struct OperatorLine {
 }
 
 pub(super) async fn run(command: CheckpointCommand, format: OutputFormat) -> Result<()> {
-    let CheckpointCommand::Verify { url } = command;
+    let CheckpointCommand::Verify { url, all } = command;
     let stores = ObjectStores::new(streams::store_options());
     let verified = verify(&url, &stores).await;
     let is_missing = matches!(verified, Err(StorageError::NoCheckpoint { .. }));
@@ -64,10 +79,43 @@ pub(super) async fn run(command: CheckpointCommand, format: OutputFormat) -> Res
         ]
     })?;
     match format {
-        // The operators are part of the line.
+        // The operators and costs are part of the line.
         OutputFormat::Json => Ok(()),
-        OutputFormat::Table | OutputFormat::Csv => print_operators(format, &line.operators),
+        OutputFormat::Table | OutputFormat::Csv => {
+            print_operators(format, &line.operators)?;
+            print_costs(format, first(&line.costs, all))
+        }
     }
+}
+
+/// The parts that are shown, and how many others there are.
+fn first<T>(costs: &[T], all: bool) -> (&[T], usize) {
+    let shown = if all { costs.len() } else { costs.len().min(COSTS_SHOWN) };
+    (&costs[..shown], costs.len() - shown)
+}
+
+fn print_costs(format: OutputFormat, (shown, more): (&[CostLine], usize)) -> Result<()> {
+    if shown.is_empty() {
+        return Ok(());
+    }
+    print("\n")?;
+    let head = ["subtask", "alignment", "freeze", "upload", "uploaded", "state bytes", "unaligned", "operators"];
+    print_list(format, &head, shown, |CostLine { subtask, operators, cost }| {
+        vec![
+            subtask.clone(),
+            millis_text(cost.alignment_micros),
+            millis_text(cost.freeze_micros),
+            millis_text(cost.upload_micros),
+            grouped(cost.uploaded_bytes),
+            grouped(cost.state_bytes),
+            if cost.is_unaligned { "yes" } else { "no" }.to_owned(),
+            operators.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    })?;
+    if more > 0 {
+        say(&format!("note: {more} more subtask(s) cost less; --all shows them"));
+    }
+    Ok(())
 }
 
 fn print_operators(format: OutputFormat, operators: &[OperatorLine]) -> Result<()> {
@@ -102,7 +150,12 @@ fn line_of(verified: &Verified) -> Line {
         rows: verified.rows,
         release: verified.release.clone(),
         operators: verified.operators.iter().map(operator_line).collect(),
+        costs: verified.costs.iter().map(cost_line).collect(),
     }
+}
+
+fn cost_line(VerifiedCost { subtask, name, cost }: &VerifiedCost) -> CostLine {
+    CostLine { subtask: subtask.to_string(), operators: name.clone(), cost: *cost }
 }
 
 fn operator_line(VerifiedOperator { operator, recorded, rows }: &VerifiedOperator) -> OperatorLine {
@@ -119,5 +172,18 @@ fn operator_line(VerifiedOperator { operator, recorded, rows }: &VerifiedOperato
         rows: *rows,
         name: told.map(|recorded| recorded.name.clone()),
         columns: told.into_iter().flat_map(|recorded| &recorded.output).map(column).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_parts_are_shown_unless_all_are_wanted() {
+        let parts = [0; 1000];
+        assert_eq!(first(&parts, false), (&parts[..COSTS_SHOWN], 1000 - COSTS_SHOWN));
+        assert_eq!(first(&parts, true), (&parts[..], 0));
+        assert_eq!(first(&parts[..3], false), (&parts[..3], 0));
     }
 }

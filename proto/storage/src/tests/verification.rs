@@ -10,7 +10,7 @@ use thalweg_types::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::rig::{URL, block_on, cluster, manifest_name, state_name, stored};
-use crate::{StorageError, Verified, VerifiedOperator, names, verify};
+use crate::{StorageError, Verified, VerifiedCost, VerifiedOperator, names, verify};
 
 /// Verifies a checkpoint after changes: to its manifest before it is put, to its objects afterwards.
 async fn verified(
@@ -50,12 +50,44 @@ fn a_sound_checkpoint_is_counted() {
         rows: 14,
         release: Some("0.1.0".to_owned()),
         operators: verified.operators.clone(),
+        costs: verified.costs.clone(),
     };
     assert_eq!(verified, wanted);
     let [VerifiedOperator { operator, recorded: Some(recorded), rows }] = verified.operators.as_slice() else {
         panic!("{:?}", verified.operators);
     };
     assert_eq!((operator.0, recorded.kind.as_str(), recorded.state_version, *rows), (4, "window_aggregate", 1, 12));
+}
+
+/// The subtasks in the order of what their parts cost, and what their chain is called.
+fn costs_of(change: impl FnOnce(&mut Manifest)) -> Vec<(String, Option<String>)> {
+    let verified = block_on(verified(change, async |_| {})).expect("it is sound");
+    verified.costs.into_iter().map(|VerifiedCost { subtask, name, .. }| (subtask.to_string(), name)).collect()
+}
+
+#[test]
+fn the_part_that_took_longest_comes_first_and_of_equal_ones_the_larger() {
+    let cost = |cost: [[u64; 4]; 2]| {
+        move |manifest: &mut Manifest| {
+            for (snapshot, [alignment, freeze, upload, state]) in manifest.subtasks.iter_mut().zip(cost) {
+                let told = &mut snapshot.cost;
+                (told.alignment_micros, told.freeze_micros) = (alignment, freeze);
+                (told.upload_micros, told.state_bytes) = (upload, state);
+            }
+        }
+    };
+    let order = |told: Vec<(String, Option<String>)>| told.into_iter().map(|(subtask, _)| subtask).collect::<Vec<_>>();
+    let first = costs_of(|_| {});
+    assert_eq!(first[0].1.as_deref(), Some("count per k"));
+    let (in_order, reversed) = (order(first.clone()), order(first.into_iter().rev().collect()));
+    assert_ne!(in_order, reversed);
+    assert_eq!(order(costs_of(cost([[1, 1, 7, 0], [8, 0, 0, 0]]))), in_order);
+    assert_eq!(order(costs_of(cost([[1, 1, 7, 0], [9, 0, 1, 0]]))), reversed);
+    assert_eq!(order(costs_of(cost([[1, 2, 3, 4], [3, 2, 1, 5]]))), reversed, "it has more state");
+    let forged = costs_of(cost([[1, 1, 1, 1], [u64::MAX, u64::MAX, 1, 1]]));
+    assert_eq!(order(forged), reversed);
+    let older = costs_of(|manifest| (manifest.format, manifest.graph) = (1, None));
+    assert!(older.iter().all(|(_, name)| name.is_none()), "{older:?}");
 }
 
 #[test]
