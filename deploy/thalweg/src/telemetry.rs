@@ -25,6 +25,7 @@ use crate::args::{Cli, LogFormat};
 mod endpoint;
 mod export;
 mod format;
+mod transport;
 
 /// How long the end of the process waits for the last spans to be taken.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(5);
@@ -49,13 +50,19 @@ impl Telemetry {
         let traced = cli.command.traced();
         let found =
             traced.map(|(command, otlp)| endpoint::find(command, otlp).map(|found| (command, found))).transpose()?;
-        let (spans, unspoken) = match found {
+        let (spans, notes) = match found {
             Some((command, endpoint::Found::At(endpoint))) => {
-                let provider = export::provider(command, &endpoint);
-                (Some(provider.with_context(|| format!("could not export spans to {endpoint}"))?), None)
+                let mut transport = transport::find(&endpoint)?;
+                let notes = std::mem::take(&mut transport.notes);
+                let provider = export::provider(command, &endpoint, transport);
+                (Some(provider.with_context(|| format!("could not export spans to {endpoint}"))?), notes)
             }
-            Some((_, endpoint::Found::Unspoken(protocol))) => (None, Some(protocol)),
-            Some((_, endpoint::Found::Nowhere)) | None => (None, None),
+            Some((_, endpoint::Found::Unspoken(protocol))) => {
+                let note =
+                    format!("spans are not exported: of OTLP's protocols only grpc is spoken here, not '{protocol}'");
+                (None, vec![note])
+            }
+            Some((_, endpoint::Found::Nowhere)) | None => (None, Vec::new()),
         };
         let exported = spans.as_ref().map(|provider| {
             let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("thalweg"));
@@ -66,8 +73,8 @@ impl Telemetry {
         // Spans of ours are in no line but by the trace's id.
         let filter = filter.and(filter_fn(|metadata| !is_span(metadata)));
         tracing_subscriber::registry().with(log(cli.log_format).with_filter(filter)).with(exported).init();
-        if let Some(protocol) = unspoken {
-            tracing::warn!(target: "thalweg::notice", protocol, "spans are not exported: of OTLP's protocols only grpc is spoken here");
+        for note in notes {
+            tracing::warn!(target: "thalweg::notice", "{note}");
         }
         Ok(Self { spans })
     }

@@ -6,7 +6,9 @@ mod process;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -24,7 +26,11 @@ use thalweg::{seams::Surroundings, tcp::TcpNetwork};
 use thalweg_client::{Client, ClientConfig, SubmitOptions};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    codec::CompressionEncoding,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
 use tracing::{Instrument, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -65,7 +71,11 @@ fn texts(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
 
 /// Takes spans in.
 #[derive(Debug, Clone, Default)]
-struct Received(Arc<Mutex<Vec<Span>>>);
+struct Received {
+    spans: Arc<Mutex<Vec<Span>>>,
+    /// How requests were compressed.
+    encodings: Arc<Mutex<BTreeSet<String>>>,
+}
 
 #[tonic::async_trait]
 impl TraceService for Received {
@@ -73,11 +83,13 @@ impl TraceService for Received {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let encoding = request.metadata().get("grpc-encoding").and_then(|encoding| encoding.to_str().ok());
+        self.encodings.lock().expect("nobody panics with it").insert(encoding.unwrap_or("none").to_owned());
         for of_resource in request.into_inner().resource_spans {
             let resource = texts(of_resource.resource.unwrap_or_default().attributes);
             for span in of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
                 let failure = span.status.filter(|status| status.code == 2).map(|status| status.message);
-                self.0.lock().expect("nobody panics with it").push(Span {
+                self.spans.lock().expect("nobody panics with it").push(Span {
                     service: resource.get("service.name").cloned().unwrap_or_default(),
                     name: span.name,
                     trace: span.trace_id,
@@ -93,20 +105,39 @@ impl TraceService for Received {
     }
 }
 
+/// A certificate or key of the tests. The authority's own key was thrown away.
+fn secret(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
+}
+
 impl Received {
     /// Serves on a free port, which is given with it.
     fn start(runtime: &Runtime) -> (Self, String) {
+        let (received, address) = Self::serve(runtime, Server::builder());
+        (received, format!("http://{address}"))
+    }
+
+    /// Serves only clients with a certificate of the authority.
+    fn start_secured(runtime: &Runtime) -> (Self, String) {
+        let read = |name: &str| fs::read(secret(name)).expect("it is there");
+        let own = Identity::from_pem(read("server.pem"), read("server.key"));
+        let tls = ServerTlsConfig::new().identity(own).client_ca_root(Certificate::from_pem(read("authority.pem")));
+        let server = Server::builder().tls_config(tls).expect("the certificates are sound");
+        let (received, address) = Self::serve(runtime, server);
+        (received, format!("https://{address}"))
+    }
+
+    fn serve(runtime: &Runtime, mut server: Server) -> (Self, SocketAddr) {
         let received = Self::default();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port is free");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let service = TraceServiceServer::new(received.clone());
-        let serve = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
-        runtime.spawn(serve);
-        (received, url)
+        let address = listener.local_addr().expect("it is bound");
+        let service = TraceServiceServer::new(received.clone()).accept_compressed(CompressionEncoding::Gzip);
+        runtime.spawn(server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        (received, address)
     }
 
     fn spans(&self) -> Vec<Span> {
-        self.0.lock().expect("nobody panics with it").clone()
+        self.spans.lock().expect("nobody panics with it").clone()
     }
 
     fn of_trace(&self, trace: &[u8]) -> Vec<Span> {
@@ -511,4 +542,46 @@ fn what_a_job_fails_by_is_in_no_span() {
 fn an_address_that_is_none_is_refused() {
     let ended = thalweg(&["run", "--otlp", "localhost:4317", "-e", SCRIPT]);
     assert!(ended.code == Some(1) && ended.stderr.contains("run.otlp (--otlp, THALWEG_OTLP)"), "{ended:?}");
+}
+
+/// Runs a script with variables of the exporter.
+fn run_with(url: &str, variables: &[(&str, &str)]) -> process::Outcome {
+    let mut place = patient();
+    let named = variables.iter().map(|(name, value)| (format!("OTEL_EXPORTER_OTLP_{name}"), (*value).to_owned()));
+    place.variables.extend(named);
+    place.thalweg(&["run", "--otlp", url, "-e", SCRIPT, "-o", "csv"])
+}
+
+#[test]
+fn spans_go_compressed_to_whom_the_variables_trust() {
+    let runtime = Runtime::new().expect("threads");
+    let (received, url) = Received::start_secured(&runtime);
+    let [authority, certificate, key] =
+        ["authority.pem", "client.pem", "client.key"].map(|name| secret(name).display().to_string());
+    let trust = ("CERTIFICATE", authority.as_str());
+    let identity = [("TRACES_CLIENT_CERTIFICATE", certificate.as_str()), ("CLIENT_KEY", key.as_str())];
+    for strange in [vec![trust], identity.to_vec()] {
+        let ended = run_with(&url, &strange);
+        assert!(ended.code == Some(0) && ended.stderr.contains("spans"), "{ended:?}");
+        assert!(received.spans().is_empty(), "with {strange:?} alone: {}", tree(&received.spans()));
+    }
+    let ended = run_with(&url, &[&identity[..], &[trust, ("COMPRESSION", "gzip")]].concat());
+    assert!(ended.code == Some(0) && ended.stdout.contains("10\n") && ended.stderr.is_empty(), "{ended:?}");
+    assert!(received.spans().iter().any(|span| span.name == "submit"), "{}", tree(&received.spans()));
+    let encodings = received.encodings.lock().expect("nobody panics with it").clone();
+    assert_eq!(encodings, BTreeSet::from(["gzip".to_owned()]));
+}
+
+#[test]
+fn variables_that_cannot_be_honoured_are_told_or_refused() {
+    let runtime = Runtime::new().expect("threads");
+    let (received, url) = Received::start(&runtime);
+    let ended = run_with(&url, &[("COMPRESSION", "zstd"), ("TIMEOUT", "soon"), ("HEADERS", "hunter2")]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for name in ["COMPRESSION", "TIMEOUT", "HEADERS"] {
+        assert!(ended.stderr.contains(&format!("OTEL_EXPORTER_OTLP_{name}")), "{ended:?}");
+    }
+    assert!(!ended.stderr.contains("hunter2") && !received.spans().is_empty(), "{ended:?}");
+    let refused = run_with("https://127.0.0.1:1", &[("CERTIFICATE", "/none")]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{refused:?}");
 }

@@ -6,9 +6,7 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::{
-    ExporterBuildError, WithExportConfig, WithTonicConfig, tonic_types::transport::ClientTlsConfig,
-};
+use opentelemetry_otlp::{ExporterBuildError, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -17,15 +15,23 @@ use opentelemetry_sdk::{
 };
 use thalweg_types::ENGINE_VERSION;
 
+use super::transport::Transport;
+
 /// The service that a process is, unless the environment says otherwise.
 const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 
 /// What makes spans of a command and exports them, in batches, on a thread of its own.
-pub(super) fn provider(command: &str, endpoint: &str) -> Result<SdkTracerProvider, ExporterBuildError> {
+pub(super) fn provider(
+    command: &str,
+    endpoint: &str,
+    Transport { tls, compression, notes: _ }: Transport,
+) -> Result<SdkTracerProvider, ExporterBuildError> {
     let mut builder = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint);
-    if endpoint.starts_with("https://") {
-        // By default the exporter trusts nobody.
-        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+    if let Some(tls) = tls {
+        builder = builder.with_tls_config(tls);
+    }
+    if let Some(compression) = compression {
+        builder = builder.with_compression(compression);
     }
     let inner = builder.build()?;
     let exporter = Told { inner, endpoint: endpoint.to_owned(), lost: AtomicU64::new(0) };
