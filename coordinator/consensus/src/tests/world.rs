@@ -161,7 +161,7 @@ impl TaskHandle for Task {
 #[derive(Default)]
 pub(super) struct Compute {
     tasks: Arc<Tasks>,
-    waiting: Mutex<Vec<TaskFuture>>,
+    waiting: Mutex<Vec<Queued>>,
     busy: Mutex<bool>,
 }
 
@@ -181,32 +181,45 @@ impl Compute {
     pub(super) fn release(&self) {
         *self.busy.lock() = false;
         let waiting = std::mem::take(&mut *self.waiting.lock());
-        waiting.into_iter().for_each(|task| drop(self.tasks.spawn("", task)));
+        for task in waiting.iter().filter_map(|queued| queued.0.lock().take()) {
+            drop(self.tasks.spawn("", task));
+        }
     }
 
     /// How many pieces of work wait.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.lock().len()
+        self.waiting.lock().iter().filter(|queued| !queued.is_finished()).count()
     }
 }
 
-/// The handle of a task that has not begun.
-#[derive(Debug)]
-struct Waits;
+/// A task that has not begun, until it begins or is aborted.
+#[derive(Clone)]
+struct Queued(Arc<Mutex<Option<TaskFuture>>>);
 
-impl TaskHandle for Waits {
-    fn abort(&self) {}
+impl std::fmt::Debug for Queued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Queued")
+    }
+}
+
+impl TaskHandle for Queued {
+    fn abort(&self) {
+        let task = self.0.lock().take();
+        // What it holds may look for it.
+        drop(task);
+    }
 
     fn is_finished(&self) -> bool {
-        false
+        self.0.lock().is_none()
     }
 }
 
 impl Spawner for Compute {
     fn spawn(&self, name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
         if *self.busy.lock() {
-            self.waiting.lock().push(task);
-            return Box::new(Waits);
+            let queued = Queued(Arc::new(Mutex::new(Some(task))));
+            self.waiting.lock().push(queued.clone());
+            return Box::new(queued);
         }
         self.tasks.spawn(name, task)
     }
