@@ -99,7 +99,13 @@ impl TableConnector {
     /// begins.
     #[must_use]
     pub fn finds_splits(&self) -> bool {
-        self.source().is_some_and(|source| source.splits.are_found(|key| self.option(key).is_some()))
+        self.finds_splits_by().is_some()
+    }
+
+    /// The option by which its splits are found while the job runs; `None` if they are listed once.
+    #[must_use]
+    pub fn finds_splits_by(&self) -> Option<&'static str> {
+        self.source()?.splits.found_by(|key| self.option(key).is_some())
     }
 
     /// How to give an unbounded table of this connector an end; `None` if it has one.
@@ -224,11 +230,11 @@ pub enum Splits {
 }
 
 impl Splits {
-    /// Whether an enumerator finds them. `is_set` says whether an option has a value.
-    fn are_found(self, is_set: impl FnOnce(&str) -> bool) -> bool {
+    /// The option by which an enumerator finds them; `None` if none does. `is_set` says whether an option has a value.
+    fn found_by(self, is_set: impl FnOnce(&str) -> bool) -> Option<&'static str> {
         match self {
-            Self::Listed => false,
-            Self::FoundWith(key) => is_set(key),
+            Self::Listed => None,
+            Self::FoundWith(key) => is_set(key).then_some(key),
         }
     }
 }

@@ -207,12 +207,15 @@ fn check_column_options(options: &[Written], columns: &[Column]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses to replay a table without an end. The replay clock starts at the earliest first record of all splits, and splits
+/// Refuses to replay a table whose splits are found while the job runs. The replay clock starts at the earliest first record of all splits, and splits
 /// that are found later may hold earlier ones: these would come at once, in no order.
 fn check_replay(options: &[Written], connector: &TableConnector) -> Result<()> {
     let replayed = options.iter().find(|option| option.key == "replay.column");
-    let (Some(option), Some(remedy)) = (replayed, connector.lacks_end()) else { return Ok(()) };
-    let message = format!("option 'replay.column' needs a table with an end, and this one has none: {remedy}");
+    let (Some(option), Some(finds)) = (replayed, connector.finds_splits_by()) else { return Ok(()) };
+    let message = format!(
+        "option 'replay.column' needs a table whose splits are known when the job begins, and this one finds further ones: \
+         leave its '{finds}' out"
+    );
     Err(SqlError::at(option.key_at, message))
 }
 

@@ -309,15 +309,15 @@ fn options_are_checked_by_key_and_value() {
 }
 
 #[test]
-fn tables_without_an_end_are_not_replayed() {
+fn tables_that_find_their_splits_are_not_replayed() {
     let table = |watched: &str| {
         format!(
             "CREATE TABLE x (ts TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = 'json',\n 'replay.column' = 'ts'{watched})"
         )
     };
     assert!(nexmark(&table("")).is_ok());
-    let reason =
-        "'replay.column' needs a table with an end, and this one has none: leave its 'source.monitor-interval' out";
+    let reason = "'replay.column' needs a table whose splits are known when the job begins, and this one finds further ones: \
+                  leave its 'source.monitor-interval' out";
     refused_at(&table(", 'source.monitor-interval' = '1 s'"), 2, 2, reason);
 }
 

@@ -114,6 +114,41 @@ async fn what_comes_later_is_read_by_all_subtasks_and_leaves_the_checkpoints() {
     assert_eq!(values(&cluster, &prepared), (0..2000).collect::<Vec<_>>());
 }
 
+/// Such a table is no longer replayed, but jobs that do so may be recorded.
+#[tokio::test(start_paused = true)]
+async fn a_recorded_job_that_replays_what_it_watches_goes_on() {
+    let cluster = Cluster::of(1).await;
+    put(&cluster, 0..20);
+    let mut graph = GraphBuilder::default().set("replay.speed", "1").set("replay.start", "1970-01-01 00:00:00");
+    let source = graph.source("ticks", None, &[WATCHED[0], ("replay.column", "time")]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Hash { keys: vec![1] });
+    let graph = graph.build();
+    assert!(graph.enumerator_of(SOURCE).is_some());
+    let deployment = cluster.deployment(&graph, 2);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    put(&cluster, 20..40);
+    let snapshots = take(&mut running, CheckpointId(1)).await;
+    assert_eq!(running.cancel().await.failed, []);
+    assert!(named(&snapshots).iter().any(|progress| !progress.held.is_empty()), "rows wait for the replay clock");
+    let mut all: Vec<Prepared> = snapshots.iter().flat_map(|snapshot| snapshot.prepared.clone()).collect();
+    let before = values(&cluster, &all).len();
+    assert!(before < 400, "{before} values were read");
+    let attempt = ATTEMPT.next();
+    let next = going_on(&cluster, &graph, (&deployment, 1), (attempt, CheckpointId(1), snapshots)).await;
+    let mut running = cluster.deploy_attempt(JOB, attempt, &next);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    running.handles[0].stop();
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert_eq!(ending.failed, []);
+    all.extend(ending.finished.values().flat_map(|(_, prepared)| prepared.clone()));
+    assert_eq!(values(&cluster, &all), (0..400).collect::<Vec<_>>());
+}
+
 /// Each attempt goes on from a checkpoint that the former one took while files were found, assigned and read. The sink
 /// takes its time, so that unaligned barriers overtake assignments, too.
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ pub(super) const REPLAY_COLUMN: OptionSpec = option(
     "replay.column",
     OptionType::Text,
     "",
-    "The timestamp column by which a bounded table is replayed, at the speed of SET 'replay.speed'.",
+    "The timestamp column by which a bounded table is replayed, at the speed of SET 'replay.speed'. Refused with source.monitor-interval: files that are found later may hold earlier records.",
 );
 pub(super) const DEAD_LETTER_PATH: OptionSpec = option(
     super::DEAD_LETTER_PATH,

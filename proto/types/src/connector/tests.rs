@@ -38,11 +38,11 @@ fn whether_splits_are_found_says_nothing_of_their_end() {
     let watched = find("filesystem").and_then(|spec| spec.source).expect("files can be read");
     let topic = SourceSpec { splits: Splits::FoundWith("discovery.interval"), ends: Ends::Never, ..watched };
     for is_set in [true, false] {
-        assert_eq!(topic.splits.are_found(|_| is_set), is_set);
+        assert_eq!(topic.splits.found_by(|_| is_set).is_some(), is_set);
         assert!(topic.ends.lacks(|_| is_set).is_some());
-        assert_eq!(watched.splits.are_found(|_| is_set), is_set);
+        assert_eq!(watched.splits.found_by(|_| is_set).is_some(), is_set);
         assert_eq!(watched.ends.lacks(|_| is_set).is_some(), is_set);
-        assert!(!Splits::Listed.are_found(|_| is_set));
+        assert!(Splits::Listed.found_by(|_| is_set).is_none());
     }
 }
 
