@@ -60,13 +60,16 @@ pub(crate) enum SubtaskError {
     },
     /// The checkpoint to restore from holds rows that have other columns than the dataflow.
     #[error(
-        "the checkpoint cannot be restored: its rows {what} have other columns than the job's dataflow: {difference}"
+        "the checkpoint cannot be restored: its rows {what} have other columns than the job's dataflow: {difference}; go on with \
+         {release}, which wrote it"
     )]
     OtherColumns {
         /// On their way from where to where, or held for which table.
         what: String,
         /// What differs first.
         difference: String,
+        /// What took the checkpoint.
+        release: String,
     },
     /// An exchange failed.
     #[error("an exchange failed")]

@@ -24,9 +24,11 @@ use crate::{
     trace::TraceContext,
 };
 
+mod columns;
 mod matching;
 mod recorded;
 
+pub use columns::{Names, column_difference};
 pub use matching::{Matching, UnmatchedState};
 pub use recorded::{RecordedColumn, RecordedExchange, RecordedGraph, RecordedOperator};
 

@@ -15,8 +15,9 @@ use std::{
 };
 
 use arrow::{
-    array::{Array as _, RecordBatch},
-    datatypes::{Field, Schema},
+    array::{Array, ArrayRef, RecordBatch},
+    compute::{CastOptions, cast_with_options},
+    datatypes::{Field, FieldRef, Schema},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, LEAST_WATERMARK, StateBatch, WATERMARK};
@@ -25,7 +26,8 @@ use thalweg_types::{
     ChainId, ChainPlan, Exchange, JobGraph, KeyGroup, KeyGroupTable, OperatorId, SplitId, SubtaskId, Watermark,
     bug::{self, Bug},
     checkpoint::{
-        BatchRef, Manifest, ManifestRef, Matching, OperatorSnapshot, RecordCounts, StateObject, SubtaskSnapshot,
+        BatchRef, Manifest, ManifestRef, Matching, Names, OperatorSnapshot, RecordCounts, RecordedColumn, StateObject,
+        SubtaskSnapshot, column_difference,
     },
     graph::{Distribution, Parallelism},
     seam::Spawner,
@@ -121,7 +123,7 @@ pub(crate) async fn restore(
         for progress in hand.splits.iter().filter(|progress| !progress.held.is_empty()) {
             let read = loader.read_all_whole(&progress.held).await?.into_iter();
             let rows: Vec<RecordBatch> = read.map(|batch| batch.rows).collect();
-            check_held(&deployment.graph, hand.source, &rows)?;
+            let rows = held_rows((&deployment.graph, hand.source), rows, &manifest)?;
             restored.held.insert((hand.source, progress.split.id.clone()), rows);
         }
     }
@@ -129,38 +131,46 @@ pub(crate) async fn restore(
 }
 
 /// A source is found by its table, and may read other columns of it than before.
-fn check_held(graph: &JobGraph, source: OperatorId, held: &[RecordBatch]) -> Result<(), SubtaskError> {
-    let Some(spec) = graph.operator(source).kind.as_source() else { return Ok(()) };
-    let difference = held.iter().find_map(|rows| first_difference(rows, &spec.physical, Names::Count));
-    let what = || format!("of table {} that wait for the replay clock", spec.table);
-    difference.map_or(Ok(()), |difference| Err(SubtaskError::OtherColumns { what: what(), difference }))
+fn held_rows(
+    (graph, source): (&JobGraph, OperatorId),
+    held: Vec<RecordBatch>,
+    manifest: &Manifest,
+) -> Result<Vec<RecordBatch>, SubtaskError> {
+    let Some(spec) = graph.operator(source).kind.as_source() else { return Ok(held) };
+    let rows = held.into_iter().map(|rows| adapted(rows, &spec.physical, Names::Compared));
+    rows.collect::<Result<_, String>>().map_err(|difference| SubtaskError::OtherColumns {
+        what: format!("of table {} that wait for the replay clock", spec.table),
+        difference,
+        release: manifest.writer(),
+    })
 }
 
-/// Whether columns of other names are other columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Names {
-    Count,
-    /// The manifest's names were compared before. Those of rows are whatever their sender calls them.
-    Differ,
-}
-
-/// The first column that rows have otherwise than they should. Operators take columns by their places and rely on their
-/// types.
-fn first_difference(rows: &RecordBatch, wanted: &Schema, names: Names) -> Option<String> {
-    let found = rows.schema_ref().fields();
-    for ((found, wanted), number) in found.iter().zip(wanted.fields()).zip(1..) {
-        let is_named = names == Names::Differ || found.name() == wanted.name();
-        if !is_named || !found.data_type().equals_datatype(wanted.data_type()) {
-            let text = |field: &Field| format!("{} ({})", field.name(), field.data_type());
-            return Some(format!("column {number} of the rows is {}, and there {}", text(found), text(wanted)));
-        }
-        let holds_null = rows.column(number - 1).null_count() > 0;
-        if holds_null && !wanted.is_nullable() {
-            return Some(format!("column {number} ({}) holds NULL, which it may not there", wanted.name()));
+/// Rows with the columns that they should have, or what they have otherwise. The record tells what values a type has, and not
+/// how Arrow lays them out: that may differ between releases, so such columns are cast.
+fn adapted(rows: RecordBatch, wanted: &Schema, names: Names) -> Result<RecordBatch, String> {
+    if let Some(difference) = column_difference(&RecordedColumn::all(rows.schema_ref()), wanted, names) {
+        return Err(difference);
+    }
+    for ((column, wanted), number) in rows.columns().iter().zip(wanted.fields()).zip(1..) {
+        if column.null_count() > 0 && !wanted.is_nullable() {
+            return Err(format!("column {number} ({}) holds NULL, which it may not there", wanted.name()));
         }
     }
-    let (found, wanted) = (found.len(), wanted.fields().len());
-    (found != wanted).then(|| format!("the rows have {found} columns, and there are {wanted}"))
+    let is_laid_out = |(column, wanted): (&ArrayRef, &FieldRef)| column.data_type().equals_datatype(wanted.data_type());
+    if rows.columns().iter().zip(wanted.fields()).all(is_laid_out) {
+        return Ok(rows);
+    }
+    let fields = rows.schema_ref().fields().iter().zip(wanted.fields());
+    let fields: Vec<Field> =
+        fields.map(|(found, wanted)| found.as_ref().clone().with_data_type(wanted.data_type().clone())).collect();
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = rows.columns().iter().zip(wanted.fields()).map(|(column, wanted)| {
+        cast_with_options(column, wanted.data_type(), &options)
+            .map_err(|error| format!("column {} is laid out in another way: {error}", wanted.name()))
+    });
+    let columns = columns.collect::<Result<Vec<ArrayRef>, String>>()?;
+    let schema = Schema::new_with_metadata(fields, rows.schema_ref().metadata().clone());
+    RecordBatch::try_new(Arc::new(schema), columns).map_err(|error| error.to_string())
 }
 
 fn reached(manifest: &Manifest) -> Option<Watermark> {
@@ -304,18 +314,54 @@ impl Restoring<'_> {
                     }
                     false => self.loader.read_all_whole(&rows.batches).await?,
                 };
-                self.check_in_flight(exchange, &read)?;
-                let read = read.into_iter().map(|batch| (exchange.index, batch));
+                let read = self.on_their_way(exchange, read)?.into_iter().map(|batch| (exchange.index, batch));
                 restored.in_flight.entry(subtask).or_default().extend(read);
             }
         }
         Ok(())
     }
 
-    fn check_in_flight(&self, exchange: &Exchange, read: &[StateBatch]) -> Result<(), SubtaskError> {
+    /// Rows that were on their way, with the columns of their sender.
+    fn on_their_way(&self, exchange: &Exchange, read: Vec<StateBatch>) -> Result<Vec<StateBatch>, SubtaskError> {
         let (from, to) = (self.graph.operator(exchange.edge.from), self.graph.operator(exchange.edge.to));
-        let difference = read.iter().find_map(|batch| first_difference(&batch.rows, &from.output, Names::Differ));
-        let what = || format!("on their way from {} to port {} of {}", from.name, exchange.edge.port, to.name);
-        difference.map_or(Ok(()), |difference| Err(SubtaskError::OtherColumns { what: what(), difference }))
+        // The manifest's names were compared before.
+        let adapt = |mut batch: StateBatch| {
+            batch.rows = adapted(batch.rows, &from.output, Names::Ignored)?;
+            Ok(batch)
+        };
+        read.into_iter().map(adapt).collect::<Result<_, String>>().map_err(|difference| SubtaskError::OtherColumns {
+            what: format!("on their way from {} to port {} of {}", from.name, exchange.edge.port, to.name),
+            difference,
+            release: self.from.manifest.writer(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{Int64Array, StringArray, StringViewArray},
+        datatypes::DataType,
+    };
+
+    use super::*;
+
+    #[test]
+    fn rows_that_are_laid_out_in_another_way_are_cast() {
+        let texts = || Arc::new(StringArray::from(vec![Some("a"), None])) as ArrayRef;
+        let numbers = || Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
+        let rows = RecordBatch::try_from_iter([("t", texts()), ("n", numbers())]).unwrap();
+        let wanted = |data_type, nullable| {
+            Schema::new(vec![Field::new("text", data_type, nullable), Field::new("number", DataType::Int64, true)])
+        };
+        assert_eq!(adapted(rows.clone(), &wanted(DataType::Utf8, true), Names::Ignored).as_ref(), Ok(&rows));
+        let cast = adapted(rows.clone(), &wanted(DataType::Utf8View, true), Names::Ignored).unwrap();
+        assert_eq!(cast.schema().field(0).name(), "t", "names are the sender's");
+        assert_eq!(cast.column(0).as_ref(), &StringViewArray::from(vec![Some("a"), None]) as &dyn Array);
+        assert_eq!(cast.column(1), &numbers());
+        let told = adapted(rows.clone(), &wanted(DataType::Utf8View, false), Names::Ignored).unwrap_err();
+        assert_eq!(told, "column 1 (text) holds NULL, which it may not there");
+        let told = adapted(rows, &wanted(DataType::Utf8View, true), Names::Compared).unwrap_err();
+        assert_eq!(told, "column 1 of the rows is t (text), and there text (text)");
     }
 }

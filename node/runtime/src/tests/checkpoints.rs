@@ -429,6 +429,6 @@ async fn rows_that_are_held_back_are_refused_where_other_columns_are_read() {
     let [(_, failure, _)] = ending.failed.as_slice() else { panic!("{:?}", ending.failed) };
     assert_eq!(failure.kind, thalweg_types::job::FailureKind::Data);
     let told = "its rows of table ticks that wait for the replay clock have other columns than the job's dataflow: column 2 \
-                of the rows is key (Int64), and there value (Int64)";
+                of the rows is key (int64), and there value (int64); go on with release ";
     assert!(failure.message.contains(told), "{}", failure.message);
 }

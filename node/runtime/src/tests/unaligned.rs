@@ -168,7 +168,7 @@ async fn rows_in_flight_are_refused_where_the_exchange_has_other_columns() {
     };
     let told = refused(ATTEMPT.next(), &|fields| fields[2] = Field::new("value", DataType::Utf8, false)).await;
     let way = "its rows on their way from ticks to port 0 of";
-    assert!(told.contains(way) && told.contains("column 3 of the rows is value (Int64), and there"), "{told}");
+    assert!(told.contains(way) && told.contains("column 3 of the rows is value (int64), and there"), "{told}");
     let told = refused(ATTEMPT.next().next(), &|fields| _ = fields.pop()).await;
     assert!(told.contains(way) && told.contains("the rows have 3 columns, and there are 2"), "{told}");
 }

@@ -6,14 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow_schema::Schema;
 use thiserror::Error;
 
-use super::{MANIFEST_FORMAT_MIN, Manifest, RecordedColumn, RecordedGraph, RecordedOperator};
+use super::{MANIFEST_FORMAT_MIN, Manifest, Names, RecordedGraph, RecordedOperator, column_difference};
 use crate::{
     ENGINE_VERSION,
     chain::ChainPlan,
-    graph::{Identities, JobGraph, OperatorIdentity, StateForm, type_text},
+    graph::{Identities, JobGraph, OperatorIdentity, StateForm},
     id::{ChainId, OperatorId},
 };
 
@@ -45,8 +44,16 @@ pub enum UnmatchedState {
         others: String,
     },
     /// The graph has no operator of its index, in a manifest without identities.
-    #[error("the checkpoint holds state of {operator}, and the job's dataflow has no such operator")]
-    NoIndex { operator: OperatorId },
+    #[error(
+        "the checkpoint holds state of {operator}, and the job's dataflow has no such operator: go on with {release}, which \
+         wrote it"
+    )]
+    NoIndex {
+        /// Its index.
+        operator: OperatorId,
+        /// What took the checkpoint.
+        release: String,
+    },
     /// This release does not read its version.
     #[error(
         "the checkpoint holds state of {operator} ({kind}) in version {found}, and release {ENGINE_VERSION} reads {known}: \
@@ -64,18 +71,28 @@ pub enum UnmatchedState {
         release: String,
     },
     /// Rows were on their way over an edge that the graph does not have.
-    #[error("the checkpoint holds rows on their way {way}, and the job's dataflow has no such exchange")]
+    #[error(
+        "the checkpoint holds rows on their way {way}, and the job's dataflow has no such exchange: go on with {release}, which \
+         wrote it"
+    )]
     NoExchange {
         /// From where to where.
         way: String,
+        /// What took the checkpoint.
+        release: String,
     },
     /// Rows were on their way over an edge that has other columns in the graph.
-    #[error("the checkpoint holds rows on their way {way}, where the job's dataflow has other columns: {difference}")]
+    #[error(
+        "the checkpoint holds rows on their way {way}, where the job's dataflow has other columns: {difference}; go on with \
+         {release}, which wrote it"
+    )]
     OtherColumns {
         /// From where to where.
         way: String,
         /// What differs first.
         difference: String,
+        /// What took the checkpoint.
+        release: String,
     },
 }
 
@@ -186,15 +203,19 @@ impl Manifest {
         plan: &ChainPlan,
     ) -> Result<(), UnmatchedState> {
         let now = matching.exchange(exchange).and_then(|now| plan.exchanges.get(usize::try_from(now).ok()?));
-        let Some(now) = now else { return Err(UnmatchedState::NoExchange { way: self.way(exchange) }) };
+        let Some(now) = now else {
+            return Err(UnmatchedState::NoExchange { way: self.way(exchange), release: self.writer() });
+        };
         let former = self.graph.as_ref().and_then(|recorded| {
             let edge = recorded.exchanges.get(usize::try_from(exchange).ok()?)?;
             recorded.operator(edge.from)
         });
         // A manifest of the first format is of the same graph.
         let Some(former) = former else { return Ok(()) };
-        match first_difference(&former.output, &graph.operator(now.edge.from).output) {
-            Some(difference) => Err(UnmatchedState::OtherColumns { way: self.way(exchange), difference }),
+        match column_difference(&former.output, &graph.operator(now.edge.from).output, Names::Compared) {
+            Some(difference) => {
+                Err(UnmatchedState::OtherColumns { way: self.way(exchange), difference, release: self.writer() })
+            }
             None => Ok(()),
         }
     }
@@ -208,7 +229,7 @@ impl Manifest {
                     let (version, release, others) = (state_version, release.clone(), matching.others(&kind, graph));
                     UnmatchedState::NoOperator { operator, name, kind, identity, version, release, others }
                 }
-                None => UnmatchedState::NoIndex { operator: holder },
+                None => UnmatchedState::NoIndex { operator: holder, release: self.writer() },
             });
         };
         let form = graph.operator(now).kind.state_form();
@@ -218,11 +239,16 @@ impl Manifest {
         }
         let StateForm { kind, written, oldest } = form;
         let known = if oldest == written { format!("{written}") } else { format!("{oldest} to {written}") };
-        let release = match recorded {
-            Some((recorded, _)) => format!("release {}", recorded.release),
+        Err(UnmatchedState::Version { operator: holder, kind: kind.to_owned(), found, known, release: self.writer() })
+    }
+
+    /// The release that took this checkpoint, for people.
+    #[must_use]
+    pub fn writer(&self) -> String {
+        match &self.graph {
+            Some(recorded) => format!("release {}", recorded.release),
             None => format!("a release that writes manifests of format {MANIFEST_FORMAT_MIN}"),
-        };
-        Err(UnmatchedState::Version { operator: holder, kind: kind.to_owned(), found, known, release })
+        }
     }
 
     /// Describes an exchange of this manifest.
@@ -236,24 +262,6 @@ impl Manifest {
             None => format!("over exchange {exchange}"),
         }
     }
-}
-
-/// The first column that rows have otherwise than they should.
-fn first_difference(found: &[RecordedColumn], wanted: &Schema) -> Option<String> {
-    let mut pairs = found.iter().zip(wanted.fields()).zip(1..);
-    let other = pairs
-        .find(|((found, wanted), _)| found.name != *wanted.name() || found.data_type != type_text(wanted.data_type()));
-    if let Some(((found, wanted), number)) = other {
-        return Some(format!(
-            "column {number} of the rows is {} ({}), and there {} ({})",
-            found.name,
-            found.data_type,
-            wanted.name(),
-            type_text(wanted.data_type())
-        ));
-    }
-    let (found, wanted) = (found.len(), wanted.fields().len());
-    (found != wanted).then(|| format!("the rows have {found} columns, and there are {wanted}"))
 }
 
 #[cfg(test)]

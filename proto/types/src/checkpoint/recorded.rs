@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use arrow_schema::{FieldRef, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::{MANIFEST_FORMAT, MANIFEST_FORMAT_MIN, Manifest};
@@ -59,6 +60,19 @@ pub struct RecordedColumn {
     pub nullable: bool,
 }
 
+impl RecordedColumn {
+    /// The columns of a schema.
+    #[must_use]
+    pub fn all(schema: &Schema) -> Vec<Self> {
+        let column = |field: &FieldRef| Self {
+            name: field.name().clone(),
+            data_type: type_text(field.data_type()),
+            nullable: field.is_nullable(),
+        };
+        schema.fields().iter().map(column).collect()
+    }
+}
+
 /// An edge of the graph that crossed actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,11 +94,6 @@ impl RecordedGraph {
         for chain in &plan.chains {
             for operator in chain.operators.iter().map(|id| graph.operator(*id)) {
                 let form = operator.kind.state_form();
-                let column = |field: &arrow_schema::FieldRef| RecordedColumn {
-                    name: field.name().clone(),
-                    data_type: type_text(field.data_type()),
-                    nullable: field.is_nullable(),
-                };
                 operators.push(RecordedOperator {
                     operator: operator.id,
                     identity: identities.get(operator.id),
@@ -92,7 +101,7 @@ impl RecordedGraph {
                     state_version: form.written,
                     name: operator.name.clone(),
                     chain: chain.id,
-                    output: operator.output.fields().iter().map(column).collect(),
+                    output: RecordedColumn::all(&operator.output),
                 });
             }
         }

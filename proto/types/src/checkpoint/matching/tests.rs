@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow_schema::{DataType, FieldRef};
+use arrow_schema::{DataType, FieldRef, Schema};
 
 use super::*;
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     graph::{
         OperatorKind,
         testing::{Build, call, tumble},
+        type_text,
     },
     id::{Attempt, CheckpointId, ClusterId, JobId, SubtaskId},
     key_group::KeyGroupTable,
@@ -139,15 +140,16 @@ fn rows_on_their_way_are_refused_where_the_columns_are_others() {
     let way = "rows on their way from op-0 to port 0 of op-1, where the job's dataflow has other columns: ";
     let column = |field: &FieldRef| format!("{} ({})", field.name(), type_text(field.data_type()));
     let swapped = format!("column 1 of the rows is {}, and there {}", column(&fields[0]), column(&fields[1]));
-    assert!(told.ends_with(&format!("{way}{swapped}")), "{told}");
+    let remedy = format!("; go on with release {ENGINE_VERSION}, which wrote it");
+    assert!(told.ends_with(&format!("{way}{swapped}{remedy}")), "{told}");
     let told = refused(&|fields| _ = fields.pop()).unwrap();
     let count = fields.len();
-    assert!(told.ends_with(&format!("the rows have {count} columns, and there are {}", count - 1)), "{told}");
+    assert!(told.ends_with(&format!("the rows have {count} columns, and there are {}{remedy}", count - 1)), "{told}");
     let other = |fields: &mut Vec<FieldRef>| {
         fields[1] = Arc::new(fields[1].as_ref().clone().with_data_type(DataType::Boolean));
     };
     let told = refused(&other).unwrap();
-    assert!(told.ends_with("(boolean)"), "{told}");
+    assert!(told.ends_with(&format!("(boolean){remedy}")), "{told}");
     let (mut unmoved, mut renamed) = (manifest.clone(), graph.clone());
     unmoved.subtasks[0].in_flight.clear();
     renamed.operators[0].output = Arc::new(Schema::empty());
@@ -186,7 +188,11 @@ fn a_manifest_without_identities_is_matched_by_index() {
     assert_eq!(matched(&manifest, &graph).unwrap(), Matching::by_index(&graph, &ChainPlan::of(&graph)));
     let (smaller, _) = summing(false, 10);
     let told = matched(&manifest, &smaller).unwrap_err();
-    assert_eq!(told, UnmatchedState::NoIndex { operator: former[1] });
+    assert_eq!(told, UnmatchedState::NoIndex { operator: former[1], release: manifest.writer() });
+    assert!(
+        told.to_string().ends_with("go on with a release that writes manifests of format 1, which wrote it"),
+        "{told}"
+    );
 }
 
 #[test]
