@@ -140,7 +140,7 @@ impl Observer {
         }
     }
 
-    /// A checkpoint is slow. Told again and again, it is said once.
+    /// A checkpoint is slow. May be called at each step; logs once.
     pub(super) fn on_slow(
         &mut self,
         job: JobId,

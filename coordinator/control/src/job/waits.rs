@@ -1,5 +1,5 @@
-//! Whom the open checkpoint waits for, and whether it is slow. This is for people; no decision depends on it, but for the
-//! words of a failure.
+//! Whom the open checkpoint waits for, and whether it is slow. This is for people. No decision depends on it;
+//! only the text of a failure does.
 
 use std::time::Duration;
 

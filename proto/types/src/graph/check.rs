@@ -95,6 +95,9 @@ impl JobGraph {
         let mut taken: BTreeMap<OperatorId, OperatorId> = BTreeMap::new();
         for (enumerator, source) in self.enumerators() {
             if let Some(other) = given.insert(source, enumerator) {
+                if other == enumerator {
+                    return broken(format!("{enumerator} assigns splits to {source} over two edges"));
+                }
                 return broken(format!("both {other} and {enumerator} assign splits to {source}"));
             }
             if let Some(other) = taken.insert(enumerator, source) {

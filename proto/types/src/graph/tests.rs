@@ -146,7 +146,7 @@ fn an_enumerator_and_its_source_belong_to_each_other_alone() {
     check_refused(&two, "both op-2 and op-3 assign splits to op-0");
     let mut twice = graph.clone();
     twice.edges.push(twice.edges[1].clone());
-    check_refused(&twice, "both op-2 and op-2 assign splits to op-0");
+    check_refused(&twice, "op-2 assigns splits to op-0 over two edges");
 
     let mut shared = graph;
     shared.operators.push(Operator { id: OperatorId(3), ..shared.operators[0].clone() });
