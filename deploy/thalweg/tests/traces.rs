@@ -106,7 +106,7 @@ impl TraceService for Received {
 }
 
 /// A certificate or key of the tests. The authority's own key was thrown away.
-fn secret(name: &str) -> PathBuf {
+fn tls_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
 }
 
@@ -119,7 +119,7 @@ impl Received {
 
     /// Serves only clients with a certificate of the authority.
     fn start_secured(runtime: &Runtime) -> (Self, String) {
-        let read = |name: &str| fs::read(secret(name)).expect("it is there");
+        let read = |name: &str| fs::read(tls_file(name)).expect("it is there");
         let own = Identity::from_pem(read("server.pem"), read("server.key"));
         let tls = ServerTlsConfig::new().identity(own).client_ca_root(Certificate::from_pem(read("authority.pem")));
         let server = Server::builder().tls_config(tls).expect("the certificates are sound");
@@ -557,7 +557,7 @@ fn spans_go_compressed_to_whom_the_variables_trust() {
     let runtime = Runtime::new().expect("threads");
     let (received, url) = Received::start_secured(&runtime);
     let [authority, certificate, key] =
-        ["authority.pem", "client.pem", "client.key"].map(|name| secret(name).display().to_string());
+        ["authority.pem", "client.pem", "client.key"].map(|name| tls_file(name).display().to_string());
     let trust = ("CERTIFICATE", authority.as_str());
     let identity = [("TRACES_CLIENT_CERTIFICATE", certificate.as_str()), ("CLIENT_KEY", key.as_str())];
     for strange in [vec![trust], identity.to_vec()] {
