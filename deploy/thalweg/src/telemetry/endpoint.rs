@@ -70,14 +70,16 @@ fn checked(source_of: &str, given: &str) -> Result<Found, EndpointError> {
     }
     let refuse = || EndpointError::NoUrl { source_of: source_of.clone(), given: given.to_owned() };
     let uri: Uri = given.parse().map_err(|_| refuse())?;
-    let is_spoken = matches!(uri.scheme_str(), Some("http" | "https"));
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https")).ok_or_else(refuse)?;
     let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return Err(refuse()) };
     let port = authority.as_str().strip_prefix(host).unwrap_or_default();
     let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
-    if !is_spoken || host.is_empty() || !is_port {
+    if host.is_empty() || !is_port {
         return Err(refuse());
     }
-    Ok(Found::At(given.to_owned()))
+    // A scheme is the same in any case. Whoever looks at the URL after this finds it in lower case.
+    let (_, rest) = given.split_once("://").ok_or_else(refuse)?;
+    Ok(Found::At(format!("{scheme}://{rest}")))
 }
 
 #[cfg(test)]
@@ -103,6 +105,8 @@ mod tests {
         assert_eq!(found(None, &[general, special]), at("https://s:1"));
         assert_eq!(found(None, &[(ENDPOINT, "http://[::1]:4317/")]), at("http://[::1]:4317/"));
         assert_eq!(found(None, &[(ENDPOINT, "http://collector")]), at("http://collector"));
+        assert_eq!(found(None, &[(ENDPOINT, "HTTPS://Collector:1/P")]), at("https://Collector:1/P"));
+        assert_eq!(found(Some("Http://f"), &[]), at("http://f"));
         assert_eq!(found(Some("http://f:1"), &[general, special, (DISABLED, "true")]), at("http://f:1"));
     }
 

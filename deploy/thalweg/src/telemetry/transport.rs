@@ -4,33 +4,68 @@
 //! A variable of traces alone wins over the general one. Whom to trust and who to be is never guessed: what is wrong with it
 //! ends the process. Anything else that is set and not honoured is told once, and spans go without it.
 
-use std::io;
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
+use axum::http::{HeaderName, HeaderValue};
 use opentelemetry_otlp::{
     Compression,
     tonic_types::transport::{Certificate, ClientTlsConfig, Identity},
 };
 use thiserror::Error;
-use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 
 const PREFIX: &str = "OTEL_EXPORTER_OTLP_";
 /// The most bytes of a file of certificates or of a key: many times as many as the system's own certificates have.
-const PEM_BYTES_MAX: usize = 4 << 20;
+const PEM_BYTES_MAX: u64 = 4 << 20;
 
 /// A variable that spans cannot go without.
 #[derive(Debug, Error)]
 pub(super) enum TransportError {
-    #[error("the environment variable {variable}: could not read {path}")]
+    #[error("the environment variable {variable}: could not read {}", .path.display())]
     Unreadable {
         variable: String,
-        path: String,
+        path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("the environment variable {variable}: {path} holds no {wanted} in PEM")]
-    NoPem { variable: String, path: String, wanted: &'static str },
+    #[error("the environment variable {variable}: {} has more than {PEM_BYTES_MAX} bytes", .path.display())]
+    TooLarge { variable: String, path: PathBuf },
+    #[error("the environment variable {variable}: {} holds no {wanted} in PEM", .path.display())]
+    NoPem { variable: String, path: PathBuf, wanted: Pem },
     #[error("the environment variable {given} is of no use without {lacking}")]
     Half { given: String, lacking: String },
+}
+
+/// What a file of PEM is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pem {
+    Certificate,
+    Key,
+}
+
+impl Pem {
+    /// What such a file has somewhere.
+    fn mark(self) -> &'static [u8] {
+        match self {
+            Self::Certificate => b"-----BEGIN CERTIFICATE-----",
+            // There are several kinds of keys.
+            Self::Key => b"PRIVATE KEY-----",
+        }
+    }
+}
+
+impl fmt::Display for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+        })
+    }
 }
 
 /// How spans get there.
@@ -46,42 +81,51 @@ pub(super) struct Transport {
 /// How spans get to a URL.
 pub(super) fn find(endpoint: &str) -> Result<Transport, TransportError> {
     #[allow(clippy::disallowed_methods, reason = "the environment is read in this crate")]
-    let variable = |name: &str| std::env::var(name).ok();
-    find_in(endpoint, variable, |path| std::fs::read(path))
+    let variable = |name: &str| std::env::var_os(name);
+    find_in(endpoint, variable, |path| File::open(path))
 }
 
-fn find_in(
+fn find_in<F: Read>(
     endpoint: &str,
-    variable: impl Fn(&str) -> Option<String>,
-    read: impl Fn(&str) -> io::Result<Vec<u8>>,
+    variable: impl Fn(&str) -> Option<OsString>,
+    open: impl Fn(&Path) -> io::Result<F>,
 ) -> Result<Transport, TransportError> {
-    let environment = Environment { variable, read };
+    let environment = Environment { variable, open };
     let mut notes = Vec::new();
     let tls = match endpoint.starts_with("https://") {
         true => Some(environment.tls()?),
         false => {
             let names = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"];
-            let unused = names.into_iter().filter_map(|name| environment.get(name));
+            let unused = names.into_iter().filter_map(|name| environment.given(name));
             notes.extend(unused.map(|(name, _)| format!("{name} is not used: spans go to an http:// URL")));
             None
         }
     };
-    let compression = environment.first("COMPRESSION", |name, given| match given.to_ascii_lowercase().as_str() {
-        "none" => Some(None),
-        "gzip" => Some(Some(Compression::Gzip)),
-        _ => {
-            notes.push(format!("{name} is not used: only gzip and none are known here, and not '{given}'"));
-            None
+    if let Some((name, _)) = environment.given("INSECURE") {
+        notes.push(format!("{name} is not used: the URL says by http:// or https:// whether TLS is spoken"));
+    }
+    let compression = environment.texts("COMPRESSION", &mut notes).into_iter().find_map(|(name, given)| {
+        match given.trim().to_ascii_lowercase().as_str() {
+            "" => None,
+            "none" => Some(None),
+            "gzip" => Some(Some(Compression::Gzip)),
+            _ => {
+                notes.push(format!("{name} is not used: only gzip and none are known here, and not '{given}'"));
+                None
+            }
         }
     });
-    environment.first("TIMEOUT", |name, given| {
-        let millis = given.parse::<u64>().ok();
-        if millis.is_none() {
+    for (name, given) in environment.texts("TIMEOUT", &mut notes) {
+        // As the exporter does: a number alone, without spaces.
+        if given.parse::<u64>().is_ok() {
+            break;
+        }
+        if !given.is_empty() {
             notes.push(format!("{name} is not used: expected a number of milliseconds, got '{given}'"));
         }
-        millis
-    });
-    if let Some((name, given)) = environment.get("HEADERS") {
+    }
+    // As the exporter has it, the first variable that is set counts, even if it is empty.
+    if let Some((name, given)) = environment.texts("HEADERS", &mut notes).into_iter().next() {
         let wrong = given.split(',').map(str::trim).filter(|header| !header.is_empty() && !is_header(header)).count();
         if wrong > 0 {
             // They are not repeated: they may hold a password.
@@ -98,8 +142,9 @@ fn is_header(header: &str) -> bool {
     let Some((name, value)) = header.split_once('=').map(|(name, value)| (name.trim(), value.trim())) else {
         return false;
     };
-    let is_name = !name.is_empty() && AsciiMetadataKey::from_bytes(name.to_ascii_lowercase().as_bytes()).is_ok();
-    is_name && !value.is_empty() && AsciiMetadataValue::try_from(decoded(value).as_deref().unwrap_or(value)).is_ok()
+    let decoded = decoded(value);
+    let value = decoded.as_deref().unwrap_or(value);
+    name.parse::<HeaderName>().is_ok() && !value.is_empty() && HeaderValue::from_str(value).is_ok()
 }
 
 /// A value with `%20` for a space; `None` if it is not encoded so.
@@ -114,34 +159,43 @@ fn decoded(value: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-struct Environment<V, R> {
+struct Environment<V, O> {
     variable: V,
-    read: R,
+    open: O,
 }
 
-impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<Vec<u8>>> Environment<V, R> {
-    /// The value of a variable, and its whole name.
-    fn get(&self, name: &str) -> Option<(String, String)> {
-        self.first(name, |name, value| Some((name.to_owned(), value.to_owned())))
+impl<F: Read, V: Fn(&str) -> Option<OsString>, O: Fn(&Path) -> io::Result<F>> Environment<V, O> {
+    /// The variables of a name that are set, the one of traces first.
+    fn set(&self, name: &str) -> impl Iterator<Item = (String, OsString)> {
+        let names = [format!("{PREFIX}TRACES_{name}"), format!("{PREFIX}{name}")];
+        names.into_iter().filter_map(|name| (self.variable)(&name).map(|value| (name, value)))
     }
 
-    /// What a variable says, of the two that there are of a name the first that can be used. What is empty counts as unset.
-    fn first<T>(&self, name: &str, mut parse: impl FnMut(&str, &str) -> Option<T>) -> Option<T> {
-        [format!("{PREFIX}TRACES_{name}"), format!("{PREFIX}{name}")].into_iter().find_map(|name| {
-            let value = (self.variable)(&name)?;
-            let value = value.trim();
-            if value.is_empty() { None } else { parse(&name, value) }
-        })
+    /// The whole name and the value of the first variable that says something. What is empty counts as unset.
+    fn given(&self, name: &str) -> Option<(String, OsString)> {
+        self.set(name).map(|(name, value)| (name, trimmed(value))).find(|(_, value)| !value.is_empty())
+    }
+
+    /// The variables of a name that are set and text. The exporter passes over all others.
+    fn texts(&self, name: &str, notes: &mut Vec<String>) -> Vec<(String, String)> {
+        let texts = self.set(name).filter_map(|(name, value)| match value.into_string() {
+            Ok(text) => Some((name, text)),
+            Err(_) => {
+                notes.push(format!("{name} is not used: it is not text in UTF-8"));
+                None
+            }
+        });
+        texts.collect()
     }
 
     fn tls(&self) -> Result<ClientTlsConfig, TransportError> {
         let mut tls = ClientTlsConfig::new();
-        tls = match self.pem("CERTIFICATE", "certificate")? {
+        tls = match self.pem("CERTIFICATE", Pem::Certificate)? {
             Some((_, trusted)) => tls.ca_certificate(Certificate::from_pem(trusted)),
             // By default the exporter trusts nobody.
             None => tls.with_enabled_roots(),
         };
-        let (certificate, key) = (self.pem("CLIENT_CERTIFICATE", "certificate")?, self.pem("CLIENT_KEY", "key")?);
+        let (certificate, key) = (self.pem("CLIENT_CERTIFICATE", Pem::Certificate)?, self.pem("CLIENT_KEY", Pem::Key)?);
         match (certificate, key) {
             (Some((_, certificate)), Some((_, key))) => Ok(tls.identity(Identity::from_pem(certificate, key))),
             (None, None) => Ok(tls),
@@ -153,40 +207,66 @@ impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<Vec<u8>>> Environm
     }
 
     /// The file that a variable names, if it holds what it should.
-    fn pem(&self, name: &str, wanted: &'static str) -> Result<Option<(String, Vec<u8>)>, TransportError> {
-        let Some((variable, path)) = self.get(name) else { return Ok(None) };
-        let bytes = match (self.read)(&path) {
-            Ok(bytes) => bytes,
+    fn pem(&self, name: &str, wanted: Pem) -> Result<Option<(String, Vec<u8>)>, TransportError> {
+        let Some((variable, path)) = self.given(name) else { return Ok(None) };
+        let path = PathBuf::from(path);
+        let mut bytes = Vec::new();
+        // One byte more than may be there tells that there is more.
+        let read = (self.open)(&path).and_then(|file| file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes));
+        match read.map(u64::try_from) {
             Err(source) => return Err(TransportError::Unreadable { variable, path, source }),
-        };
-        let mark = match wanted {
-            "certificate" => "-----BEGIN CERTIFICATE-----",
-            _ => "PRIVATE KEY-----",
-        };
-        let is_pem = bytes.len() <= PEM_BYTES_MAX && std::str::from_utf8(&bytes).is_ok_and(|text| text.contains(mark));
+            Ok(Ok(..=PEM_BYTES_MAX)) => {}
+            Ok(_) => return Err(TransportError::TooLarge { variable, path }),
+        }
+        let mark = wanted.mark();
+        let is_pem = bytes.windows(mark.len()).any(|found| found == mark);
         if is_pem { Ok(Some((variable, bytes))) } else { Err(TransportError::NoPem { variable, path, wanted }) }
+    }
+}
+
+/// A value without spaces around it. A path need not be text: then it is as it is.
+fn trimmed(value: OsString) -> OsString {
+    match value.to_str().map(str::trim) {
+        Some(text) if text.len() < value.len() => OsStr::new(text).to_owned(),
+        Some(_) | None => value,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
 
     fn found(endpoint: &str, variables: &[(&str, &str)]) -> Result<Transport, String> {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, OsString::from(value))).collect();
+        found_of(endpoint, &variables)
+    }
+
+    fn found_of(endpoint: &str, variables: &[(&str, OsString)]) -> Result<Transport, String> {
         let variable = |name: &str| {
             let known = variables.iter().find(|(known, _)| name.strip_prefix(PREFIX) == Some(*known));
-            known.map(|(_, value)| (*value).to_owned())
+            known.map(|(_, value)| value.clone())
         };
-        let read = |path: &str| match path {
-            "/ca" => Ok(CERTIFICATE.into()),
-            "/key" => Ok(KEY.into()),
-            "/text" => Ok("no certificate".into()),
-            _ => Err(io::ErrorKind::NotFound.into()),
+        let open = |path: &Path| -> io::Result<Box<dyn Read>> {
+            match path.to_str() {
+                Some("/ca") => Ok(Box::new(CERTIFICATE.as_bytes())),
+                Some("/commented") => Ok(Box::new(b"Issuer: \xe9\n".chain(CERTIFICATE.as_bytes()))),
+                Some("/key") => Ok(Box::new(KEY.as_bytes())),
+                Some("/text") => Ok(Box::new(&b"no certificate"[..])),
+                Some("/endless") => Ok(Box::new(CERTIFICATE.as_bytes().chain(io::repeat(b'\n')))),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            }
         };
-        find_in(endpoint, variable, read).map_err(|error| error.to_string())
+        find_in(endpoint, variable, open).map_err(|error| error.to_string())
+    }
+
+    /// What no text is.
+    fn no_text() -> OsString {
+        OsString::from_vec(b"/\xff".to_vec())
     }
 
     fn notes(variables: &[(&str, &str)]) -> Vec<String> {
@@ -214,6 +294,7 @@ mod tests {
         let plain = debug(&[]);
         let client = [("CLIENT_CERTIFICATE", "/ca"), ("CLIENT_KEY", "/key")];
         let whole = [&client[..], &[("TRACES_CERTIFICATE", "/ca"), ("CERTIFICATE", "/none")]].concat();
+        assert_eq!(debug(&[("CERTIFICATE", "/commented")]), debug(&[("CERTIFICATE", " /commented ")]));
         assert!(debug(&client) != plain && debug(&[("CERTIFICATE", "/ca")]) != plain && debug(&whole) != plain);
         let of_http = found("http://a:1", &whole).unwrap();
         assert!(of_http.tls.is_none() && of_http.notes.len() == 3, "{of_http:?}");
@@ -232,10 +313,28 @@ mod tests {
             let expected = format!("the environment variable {PREFIX}{variable}: /text holds no {wanted} in PEM");
             assert_eq!(told, expected);
         }
+        let told = refused(&[("CERTIFICATE", "/endless")]);
+        assert!(told.ends_with("/endless has more than 4194304 bytes"), "{told}");
+        let told = found_of("https://a:1", &[("CERTIFICATE", no_text())]).unwrap_err();
+        assert!(told.contains("CERTIFICATE: could not read /"), "{told}");
         let half = refused(&[("CLIENT_KEY", "/key")]);
         assert!(half.ends_with("CLIENT_KEY is of no use without OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"), "{half}");
         let half = refused(&[("TRACES_CLIENT_CERTIFICATE", "/ca")]);
         assert!(half.ends_with("CLIENT_CERTIFICATE is of no use without OTEL_EXPORTER_OTLP_CLIENT_KEY"), "{half}");
+    }
+
+    #[test]
+    fn what_the_exporter_does_not_honour_is_told() {
+        let told = notes(&[("INSECURE", "true")]);
+        assert!(told.len() == 1 && told[0].starts_with("OTEL_EXPORTER_OTLP_INSECURE is not used"), "{told:?}");
+        for name in ["COMPRESSION", "TRACES_TIMEOUT", "HEADERS"] {
+            let told = found_of("https://a:1", &[(name, no_text())]).unwrap().notes;
+            assert_eq!(told, [format!("{PREFIX}{name} is not used: it is not text in UTF-8")]);
+        }
+        assert_eq!(notes(&[("TIMEOUT", ""), ("TRACES_TIMEOUT", "5000"), ("COMPRESSION", " ")]), [""; 0]);
+        let told = notes(&[("TRACES_TIMEOUT", " 5000"), ("TIMEOUT", "7s")]);
+        assert!(told.len() == 2 && told[0].ends_with("got ' 5000'") && told[1].ends_with("got '7s'"), "{told:?}");
+        assert_eq!(notes(&[("TRACES_HEADERS", ""), ("HEADERS", "wrong")]), [""; 0], "the general ones are not read");
     }
 
     #[test]
