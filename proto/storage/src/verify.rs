@@ -4,11 +4,15 @@
 //! names is read whole, every segment is decoded, and every reference is followed. A manifest that exists does not
 //! prove that its checkpoint was completed: only the replicated record says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use thalweg_types::{
     Attempt, ChainId, CheckpointId, JobId, KeyGroup, OperatorId, SubtaskId,
     checkpoint::{BatchRef, Manifest, RecordedOperator, SnapshotCost, StateObject, SubtaskSnapshot},
+    job::shortened_name,
 };
 
 use crate::{
@@ -51,8 +55,8 @@ pub struct Verified {
 pub struct VerifiedCost {
     /// The subtask.
     pub subtask: SubtaskId,
-    /// The operators of its chain; `None` if the manifest's format does not tell.
-    pub name: Option<String>,
+    /// The operators of its chain, shortened; `None` if the manifest's format does not tell.
+    pub name: Option<Arc<str>>,
     /// What its part cost.
     pub cost: SnapshotCost,
 }
@@ -105,16 +109,10 @@ pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, Storag
 }
 
 fn costs(manifest: &Manifest) -> Vec<VerifiedCost> {
-    let name = |chain: ChainId| {
-        let recorded = &manifest.graph.as_ref()?.operators;
-        let of_chain = recorded.iter().filter(|operator| operator.chain == chain);
-        Some(of_chain.map(|operator| operator.name.as_str()).collect::<Vec<_>>().join(" -> "))
-    };
-    let names: BTreeMap<ChainId, Option<String>> =
-        manifest.subtasks.iter().map(|snapshot| snapshot.subtask.chain).map(|chain| (chain, name(chain))).collect();
+    let names = chain_names(manifest);
     let of = |SubtaskSnapshot { subtask, cost, .. }: &SubtaskSnapshot| VerifiedCost {
         subtask: *subtask,
-        name: names.get(&subtask.chain).cloned().flatten(),
+        name: names.get(&subtask.chain).cloned(),
         cost: *cost,
     };
     let mut costs: Vec<VerifiedCost> = manifest.subtasks.iter().map(of).collect();
@@ -125,6 +123,15 @@ fn costs(manifest: &Manifest) -> Vec<VerifiedCost> {
         std::cmp::Reverse((took, cost.state_bytes))
     });
     costs
+}
+
+/// The names of the operators of each chain, in one pass: a manifest may tell of very many of both.
+fn chain_names(manifest: &Manifest) -> BTreeMap<ChainId, Arc<str>> {
+    let mut names: BTreeMap<ChainId, Vec<&str>> = BTreeMap::new();
+    for operator in manifest.graph.iter().flat_map(|graph| &graph.operators) {
+        names.entry(operator.chain).or_default().push(&operator.name);
+    }
+    names.into_iter().map(|(chain, names)| (chain, shortened_name(names.join(" -> ")).into())).collect()
 }
 
 /// The store of a manifest's URL, and the manifest's name in it.

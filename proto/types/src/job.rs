@@ -18,7 +18,7 @@ use crate::{
 
 mod waits;
 
-pub use waits::{AWAITED_MAX, AwaitedSubtask, CheckpointWaits};
+pub use waits::{AWAITED_MAX, AwaitedSubtask, CheckpointWaits, shortened_name};
 
 /// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

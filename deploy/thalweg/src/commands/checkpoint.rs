@@ -1,6 +1,8 @@
 //! `thalweg checkpoint verify`: checks by the store alone that a checkpoint is complete, and shows whose state it holds and
 //! what the parts of its subtasks cost.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use serde::Serialize;
 use thalweg_storage::{ObjectStores, StorageError, Verified, VerifiedCost, VerifiedOperator, verify};
@@ -12,7 +14,7 @@ use crate::{
     streams,
 };
 
-/// The subtasks that are shown to people unless they want all: there may be thousands, and the largest tell most.
+/// The subtasks that a table shows unless all are wanted: there may be thousands, and the largest tell most.
 const COSTS_SHOWN: usize = 20;
 
 #[derive(Serialize)]
@@ -36,7 +38,7 @@ struct Line {
 #[derive(Serialize)]
 struct CostLine {
     subtask: String,
-    operators: Option<String>,
+    operators: Option<Arc<str>>,
     #[serde(flatten)]
     cost: SnapshotCost,
 }
@@ -83,14 +85,18 @@ pub(super) async fn run(command: CheckpointCommand, format: OutputFormat) -> Res
         OutputFormat::Json => Ok(()),
         OutputFormat::Table | OutputFormat::Csv => {
             print_operators(format, &line.operators)?;
-            print_costs(format, first(&line.costs, all))
+            print_costs(format, first(&line.costs, format, all))
         }
     }
 }
 
 /// The parts that are shown, and how many others there are.
-fn first<T>(costs: &[T], all: bool) -> (&[T], usize) {
-    let shown = if all { costs.len() } else { costs.len().min(COSTS_SHOWN) };
+fn first<T>(costs: &[T], format: OutputFormat, all: bool) -> (&[T], usize) {
+    let shown = match format {
+        OutputFormat::Table if !all => costs.len().min(COSTS_SHOWN),
+        // Programs read these.
+        OutputFormat::Table | OutputFormat::Csv | OutputFormat::Json => costs.len(),
+    };
     (&costs[..shown], costs.len() - shown)
 }
 
@@ -109,11 +115,11 @@ fn print_costs(format: OutputFormat, (shown, more): (&[CostLine], usize)) -> Res
             grouped(cost.uploaded_bytes),
             grouped(cost.state_bytes),
             if cost.is_unaligned { "yes" } else { "no" }.to_owned(),
-            operators.clone().unwrap_or_else(|| "-".to_owned()),
+            operators.as_deref().unwrap_or("-").to_owned(),
         ]
     })?;
     if more > 0 {
-        say(&format!("note: {more} more subtask(s) cost less; --all shows them"));
+        say(&format!("note: {more} more subtask(s) took no longer; --all shows them"));
     }
     Ok(())
 }
@@ -182,8 +188,9 @@ mod tests {
     #[test]
     fn a_few_parts_are_shown_unless_all_are_wanted() {
         let parts = [0; 1000];
-        assert_eq!(first(&parts, false), (&parts[..COSTS_SHOWN], 1000 - COSTS_SHOWN));
-        assert_eq!(first(&parts, true), (&parts[..], 0));
-        assert_eq!(first(&parts[..3], false), (&parts[..3], 0));
+        assert_eq!(first(&parts, OutputFormat::Table, false), (&parts[..COSTS_SHOWN], 1000 - COSTS_SHOWN));
+        assert_eq!(first(&parts, OutputFormat::Table, true), (&parts[..], 0));
+        assert_eq!(first(&parts, OutputFormat::Csv, false), (&parts[..], 0));
+        assert_eq!(first(&parts[..3], OutputFormat::Table, false), (&parts[..3], 0));
     }
 }

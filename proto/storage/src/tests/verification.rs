@@ -62,7 +62,11 @@ fn a_sound_checkpoint_is_counted() {
 /// The subtasks in the order of what their parts cost, and what their chain is called.
 fn costs_of(change: impl FnOnce(&mut Manifest)) -> Vec<(String, Option<String>)> {
     let verified = block_on(verified(change, async |_| {})).expect("it is sound");
-    verified.costs.into_iter().map(|VerifiedCost { subtask, name, .. }| (subtask.to_string(), name)).collect()
+    verified
+        .costs
+        .into_iter()
+        .map(|VerifiedCost { subtask, name, .. }| (subtask.to_string(), name.map(|name| name.to_string())))
+        .collect()
 }
 
 #[test]
@@ -86,6 +90,11 @@ fn the_part_that_took_longest_comes_first_and_of_equal_ones_the_larger() {
     assert_eq!(order(costs_of(cost([[1, 2, 3, 4], [3, 2, 1, 5]]))), reversed, "it has more state");
     let forged = costs_of(cost([[1, 1, 1, 1], [u64::MAX, u64::MAX, 1, 1]]));
     assert_eq!(order(forged), reversed);
+    let wordy = costs_of(|manifest| {
+        let mut operators = manifest.graph.iter_mut().flat_map(|graph| &mut graph.operators);
+        operators.find(|operator| operator.name == "count per k").expect("it is there").name = "ä".repeat(5000);
+    });
+    assert_eq!(wordy[0].1, Some("ä".repeat(120) + "…"));
     let older = costs_of(|manifest| (manifest.format, manifest.graph) = (1, None));
     assert!(older.iter().all(|(_, name)| name.is_none()), "{older:?}");
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// The most subtasks that are listed: as many as one can look after.
 pub const AWAITED_MAX: usize = 10;
-/// The most characters of the names of a subtask's operators, which may hold whole expressions.
+/// The most characters of the names of a chain's operators, which may hold whole expressions.
 const NAME_CHARS_MAX: usize = 120;
 
 /// Whom a checkpoint waits for.
@@ -55,13 +55,19 @@ impl CheckpointWaits {
 }
 
 impl AwaitedSubtask {
-    fn shortened(mut self) -> Self {
-        if let Some((at, _)) = self.name.char_indices().nth(NAME_CHARS_MAX) {
-            self.name.truncate(at);
-            self.name.push('…');
-        }
-        self
+    fn shortened(self) -> Self {
+        Self { name: shortened_name(self.name), ..self }
     }
+}
+
+/// The names of a chain's operators, cut to what people read.
+#[must_use]
+pub fn shortened_name(mut name: String) -> String {
+    if let Some((at, _)) = name.char_indices().nth(NAME_CHARS_MAX) {
+        name.truncate(at);
+        name.push('…');
+    }
+    name
 }
 
 impl fmt::Display for CheckpointWaits {
