@@ -6,7 +6,10 @@ use anyhow::Result;
 use thalweg_client::Client;
 use thalweg_types::{
     JobId, JobStatus,
-    job::{AwaitedSubtask, CheckpointOverview, CheckpointState, CheckpointSummary, JobOverview, SubtaskOverview},
+    job::{
+        AwaitedSubtask, CheckpointOverview, CheckpointState, CheckpointSummary, CheckpointWaits, JobOverview,
+        SubtaskOverview,
+    },
 };
 
 use super::{
@@ -282,22 +285,28 @@ fn print_checkpoints(checkpoints: &[CheckpointOverview], format: OutputFormat) -
     }
 }
 
-/// Whom the open checkpoint waits for. If there is none, whom the last one waited for, if it failed.
+/// Whom the open checkpoint waits for, and whom the newest one that failed had waited for.
 fn waits_text(checkpoints: &[CheckpointOverview]) -> String {
-    let last = checkpoints.last().and_then(|last| Some((last, last.waits.as_ref()?)));
-    let Some((CheckpointOverview { checkpoint, state, duration_micros, .. }, waits)) = last else {
-        return String::new();
+    let newest = |state| checkpoints.iter().rev().find(|checkpoint| checkpoint.state == state);
+    let told = [CheckpointState::Failed, CheckpointState::InProgress].into_iter().filter_map(newest);
+    told.filter_map(|checkpoint| Some(wait_text(checkpoint, checkpoint.waits.as_ref()?))).collect()
+}
+
+fn wait_text(checkpoint: &CheckpointOverview, waits: &CheckpointWaits) -> String {
+    let CheckpointOverview { checkpoint, state, duration_micros, .. } = checkpoint;
+    let (took, awaited) = (duration_text(duration_micros / 1000), waits.awaited());
+    let is_open = *state == CheckpointState::InProgress;
+    let head = match is_open {
+        true => format!("\ncheckpoint {} has waited {took} so far for ", checkpoint.0),
+        false => format!("\ncheckpoint {} failed after {took}: ", checkpoint.0),
     };
-    let took = duration_text(duration_micros / 1000);
-    let has_waited = match state {
-        CheckpointState::InProgress => format!("has waited {took} so far"),
-        CheckpointState::Complete | CheckpointState::Failed => format!("failed after {took}; it had waited"),
-    };
-    let head = format!("\ncheckpoint {} {has_waited} for ", checkpoint.0);
-    if waits.awaited() == 0 {
-        return head + "its manifest: all subtasks had answered\n";
+    if awaited == 0 {
+        let what =
+            if is_open { "its manifest: all subtasks have" } else { "its manifest was not there; all subtasks had" };
+        return format!("{head}{what} delivered their part\n");
     }
-    let mut text = format!("{head}{} subtask(s):\n", grouped(waits.awaited()));
+    let what = if is_open { "subtask(s):" } else { "subtask(s) had not delivered their part:" };
+    let mut text = format!("{head}{} {what}\n", grouped(awaited));
     for AwaitedSubtask { name, chain, index, node } in &waits.subtasks {
         text.push_str(&format!("  {chain}/{index} on node {node}  {name}\n"));
     }
@@ -319,7 +328,7 @@ fn percent(micros: u64, metrics: &thalweg_types::job::SubtaskMetrics) -> String 
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::{Attempt, CheckpointId, checkpoint::SnapshotCost, job::CheckpointWaits};
+    use thalweg_types::{Attempt, CheckpointId, checkpoint::SnapshotCost};
 
     use super::*;
 
@@ -334,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_checkpoint_tells_whom_it_waits_for() {
+    fn the_open_checkpoint_and_the_newest_failed_one_tell_whom_they_wait_for() {
         let subtask = |index| AwaitedSubtask { name: "a -> b".to_owned(), chain: 1, index, node: 2 };
         let checkpoint = |number, state, waits| CheckpointOverview {
             checkpoint: CheckpointId(number),
@@ -352,14 +361,20 @@ mod tests {
         let open = checkpoint(8, CheckpointState::InProgress, waits());
         let whom = "  1/0 on node 2  a -> b\n  1/3 on node 2  a -> b\n  and 1,234 more\n";
         let of_open = format!("\ncheckpoint 8 has waited 45 s so far for 1,236 subtask(s):\n{whom}");
-        assert_eq!(waits_text(&[failed.clone(), open]), of_open);
-        let of_failed = format!("\ncheckpoint 7 failed after 45 s; it had waited for 1,236 subtask(s):\n{whom}");
+        let of_failed =
+            format!("\ncheckpoint 7 failed after 45 s: 1,236 subtask(s) had not delivered their part:\n{whom}");
         assert_eq!(waits_text(std::slice::from_ref(&failed)), of_failed);
+        assert_eq!(waits_text(std::slice::from_ref(&open)), of_open);
+        let older = checkpoint(6, CheckpointState::Failed, waits());
+        assert_eq!(waits_text(&[older, failed.clone(), open]), format!("{of_failed}{of_open}"));
         let nobody = Some(CheckpointWaits { subtasks: Vec::new(), more: 0 });
-        let manifest = waits_text(&[checkpoint(8, CheckpointState::InProgress, nobody)]);
-        assert!(manifest.contains("for its manifest"), "{manifest}");
+        let manifest = waits_text(&[checkpoint(8, CheckpointState::InProgress, nobody.clone())]);
+        assert!(manifest.ends_with("for its manifest: all subtasks have delivered their part\n"), "{manifest}");
+        let manifest = waits_text(&[checkpoint(7, CheckpointState::Failed, nobody)]);
+        assert!(manifest.contains("failed after 45 s: its manifest was not there"), "{manifest}");
         let complete = checkpoint(8, CheckpointState::Complete, None);
-        assert_eq!(waits_text(&[failed, complete]), "");
+        assert_eq!(waits_text(&[failed, complete.clone()]), of_failed);
+        assert_eq!(waits_text(&[checkpoint(7, CheckpointState::Failed, None), complete]), "");
         assert_eq!(waits_text(&[]), "");
     }
 
