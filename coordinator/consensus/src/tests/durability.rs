@@ -68,6 +68,13 @@ struct Watched {
     was_told_first: Arc<OnceLock<bool>>,
 }
 
+impl Watched {
+    /// Where the store is told of its member, and where it tells whether that had ended first.
+    fn ends(&self) -> (Arc<OnceLock<Consensus<Texts>>>, Arc<OnceLock<bool>>) {
+        (self.member.clone(), self.was_told_first.clone())
+    }
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         let exit = self.member.get().and_then(|member| member.exited().now_or_never());
@@ -86,13 +93,6 @@ impl LogStore for Watched {
     }
 }
 
-/// A store, the member that is told of it, and whether that had ended before nobody held the store.
-fn watched_store() -> (Watched, Arc<OnceLock<Consensus<Texts>>>, Arc<OnceLock<bool>>) {
-    let store = Watched::default();
-    let (member, was_told_first) = (store.member.clone(), store.was_told_first.clone());
-    (store, member, was_told_first)
-}
-
 /// Whoever waits for the end may open the store at once, even if a snapshot was to be encoded. Nobody wants that any more, so
 /// the end does not wait for it, however busy the compute threads are.
 #[tokio::test(start_paused = true)]
@@ -100,7 +100,8 @@ async fn nothing_holds_the_store_of_a_member_that_has_ended() {
     for encodes in [false, true] {
         let mut group = Group::new(1, 21);
         group.snapshot_every_entries = 4;
-        let (store, member, was_told_first) = watched_store();
+        let store = Watched::default();
+        let (member, was_told_first) = store.ends();
         group.set_store(1, Arc::new(store));
         group.start(1).await;
         group.leads(1).await;
@@ -132,7 +133,8 @@ async fn nothing_holds_the_store_of_a_follower_that_has_ended() {
     for number in 0..40 {
         group.propose(leader, &format!("c{number}")).await.expect("two of three are a quorum");
     }
-    let (store, member, was_told_first) = watched_store();
+    let store = Watched::default();
+    let (member, was_told_first) = store.ends();
     group.set_store(late, Arc::new(store));
     group.start(late).await;
     group.compute(late).hold();
