@@ -81,6 +81,7 @@ pub(crate) struct Orders {
     term: Term,
     is_connected: bool,
     is_leaving: bool,
+    is_leave_recorded: bool,
     last_contact: Duration,
     answers: Answers,
     jobs: BTreeMap<JobId, Job>,
@@ -134,6 +135,7 @@ impl Orders {
             term: Term(0),
             is_connected: false,
             is_leaving: false,
+            is_leave_recorded: false,
             last_contact: now,
             answers: Answers::default(),
             jobs: BTreeMap::new(),
@@ -275,6 +277,11 @@ impl Orders {
         vec![Effect::Send(NodeMessage::Leaving)]
     }
 
+    /// The leader has recorded that the node leaves.
+    pub(crate) fn on_leave_recorded(&mut self) {
+        self.is_leave_recorded = true;
+    }
+
     /// Time has passed.
     pub(crate) fn on_tick(&mut self, now: Duration) -> Vec<Effect> {
         let mut effects = self.overdue(now);
@@ -286,13 +293,14 @@ impl Orders {
     }
 
     /// Whether nothing runs here and the leader knows everything, so that a leaving node may go. Attempts whose
-    /// subtasks have all finished do not keep it.
+    /// subtasks have all finished do not keep it, nor does a leader that cannot be told.
     pub(crate) fn is_idle(&self, has_finished: impl Fn(JobId, Attempt) -> bool) -> bool {
         let mut live = self.attempts().filter(|(.., phase)| phase.is_live());
         let may_rest = |phase: &Phase| matches!(phase, Phase::Running { .. });
         let is_quiet = live.all(|(job, attempt, phase)| may_rest(phase) && has_finished(job, attempt));
         let works = !(self.discoveries.is_empty() && self.commits.is_empty() && self.discards.is_empty());
-        is_quiet && !works && self.outbox.is_empty()
+        let is_told = !self.is_leaving || self.is_leave_recorded || !self.is_connected;
+        is_quiet && !works && self.outbox.is_empty() && is_told
     }
 
     fn decide(&mut self, order: Order, now: Duration) -> OrderResult {

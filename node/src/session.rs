@@ -136,7 +136,11 @@ impl SessionClient {
                 Ok((stream, Registered::Accepted { term, lease: Duration::from_millis(lease_ms) }))
             }
             Received::Message(CoordinatorMessage::Refused { reason }) => Ok((stream, Registered::Refused { reason })),
-            Received::Message(CoordinatorMessage::Order { .. } | CoordinatorMessage::ReportAcknowledged { .. })
+            Received::Message(
+                CoordinatorMessage::Order { .. }
+                | CoordinatorMessage::ReportAcknowledged { .. }
+                | CoordinatorMessage::LeaveRecorded,
+            )
             | Received::MalformedOrder { .. } => {
                 Err(stream.violation(&"gave orders before it answered the registration"))
             }
@@ -166,7 +170,9 @@ impl SessionClient {
                     return Err(stream.violation(&"registered this node twice"));
                 }
                 order @ (Received::Message(
-                    CoordinatorMessage::Order { .. } | CoordinatorMessage::ReportAcknowledged { .. },
+                    CoordinatorMessage::Order { .. }
+                    | CoordinatorMessage::ReportAcknowledged { .. }
+                    | CoordinatorMessage::LeaveRecorded,
                 )
                 | Received::MalformedOrder { .. }) => self.worker.received(order).await,
             }

@@ -282,6 +282,10 @@ impl Worker {
                 self.orders.on_acknowledged(sequence);
                 Vec::new()
             }
+            Received::Message(CoordinatorMessage::LeaveRecorded) => {
+                self.orders.on_leave_recorded();
+                Vec::new()
+            }
             Received::Message(CoordinatorMessage::Registered { .. } | CoordinatorMessage::Refused { .. }) => {
                 unreachable!("the session keeps these to itself")
             }

@@ -195,6 +195,7 @@ impl LeaderTerm {
 
     pub(super) fn on_applied(&mut self) {
         self.is_stale = true;
+        self.confirm_leaves();
     }
 
     pub(super) fn on_tick(&mut self) {
@@ -291,15 +292,28 @@ impl LeaderTerm {
     /// Proposes to record that nodes leave. This repeats at each tick until it is recorded, because the group may be
     /// busy.
     fn propose_leaving(&mut self) {
-        let consensus = self.consensus.clone();
-        self.leaving.retain(|(node, incarnation)| {
-            let record = consensus.peek(|machine| machine.state().node(*node).cloned());
-            record.is_some_and(|record| {
-                record.registration.incarnation == *incarnation && record.state == NodeState::Alive
-            })
-        });
+        self.confirm_leaves();
         for (node, incarnation) in self.leaving.clone() {
             self.propose(Proposer::Nobody, Command::LeaveNode { node, incarnation });
+        }
+    }
+
+    /// Tells the nodes whose leaving is recorded. One whose session ended before would look lost.
+    fn confirm_leaves(&mut self) {
+        for (node, incarnation) in std::mem::take(&mut self.leaving) {
+            let record = self.consensus.peek(|machine| machine.state().node(node).cloned());
+            let record = record.filter(|record| record.registration.incarnation == incarnation);
+            match record.map(|record| record.state) {
+                Some(NodeState::Alive) => {
+                    self.leaving.insert((node, incarnation));
+                }
+                Some(NodeState::Leaving) => {
+                    if let Some(link) = self.links.get_mut(&node).filter(|link| link.incarnation == incarnation) {
+                        link.confirm_leave();
+                    }
+                }
+                Some(NodeState::Lost) | None => {}
+            }
         }
     }
 

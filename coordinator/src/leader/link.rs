@@ -106,6 +106,11 @@ impl NodeLink {
         }
     }
 
+    /// Tells the node that its leaving is recorded.
+    pub(super) fn confirm_leave(&mut self) {
+        self.send(CoordinatorMessage::LeaveRecorded);
+    }
+
     /// Whether the node can get work.
     pub(super) fn is_attached(&self) -> bool {
         self.session.is_some() && self.is_reattached && self.leftovers.is_empty()

@@ -207,6 +207,7 @@ impl Process {
                 self.books.lock().unwrap().outbox.remove(&sequence);
                 Vec::new()
             }
+            CoordinatorMessage::LeaveRecorded => Vec::new(),
             CoordinatorMessage::Order { sequence, order } => {
                 let mut replies = vec![NodeMessage::Acknowledge { sequence, refused: None }];
                 replies.extend(self.on_order(order));

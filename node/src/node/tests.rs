@@ -109,15 +109,31 @@ async fn a_refused_node_ends_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_without_work_leaves_at_once() {
+async fn a_node_without_work_leaves_once_the_leader_has_recorded_it() {
     let (_network, _leader, mut session, node) = start_registered().await;
-    assert!(node.leave().await);
-    loop {
-        match session.hear().await {
-            NodeMessage::Heartbeat { .. } => {}
-            other => break assert_eq!(other, NodeMessage::Leaving),
+    let leave = node.leave();
+    tokio::pin!(leave);
+    let hear = async {
+        loop {
+            match session.hear().await {
+                NodeMessage::Heartbeat { .. } => {}
+                other => break assert_eq!(other, NodeMessage::Leaving),
+            }
         }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut leave => panic!("a node that ends now would look lost"),
+        () = hear => {}
     }
+    session.say(CoordinatorMessage::LeaveRecorded).await;
+    assert!(leave.await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_work_or_leader_leaves_at_once() {
+    let (_network, _leader, node) = start(config()).await;
+    assert!(node.leave().await);
 }
 
 #[tokio::test(start_paused = true)]

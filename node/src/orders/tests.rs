@@ -408,6 +408,11 @@ fn a_leaving_node_takes_no_more_work_and_is_idle_when_all_is_told() {
     let resent = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
     assert_eq!(kinds(&resent), ["reattach 0", "gone 1", "leaving"]);
     desk.orders.on_acknowledged(1);
+    assert!(!desk.orders.is_idle(|_, _| false), "it is not recorded that it leaves");
+    desk.orders.on_disconnected(desk.now);
+    assert!(desk.orders.is_idle(|_, _| false), "nobody can be told");
+    desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
+    desk.orders.on_leave_recorded();
     assert!(desk.orders.is_idle(|_, _| false));
 }
 

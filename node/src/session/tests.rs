@@ -266,6 +266,7 @@ async fn leaving_waits_until_nothing_runs_and_the_leader_knows() {
     tokio::pin!(leaving);
     let check = async {
         assert_eq!(session.hear_news().await, NodeMessage::Leaving);
+        session.say(CoordinatorMessage::LeaveRecorded).await;
         session.say(order(2, Action::Cancel)).await;
         assert_eq!(session.hear_news().await, taken(2));
         rig.probe.say(JOB, ONE, ReportBody::Gone).await;

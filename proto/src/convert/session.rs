@@ -112,6 +112,7 @@ impl From<CoordinatorMessage> for v1::CoordinatorMessage {
             CoordinatorMessage::ReportAcknowledged { sequence } => {
                 Message::ReportAcknowledged(v1::ReportAcknowledged { sequence })
             }
+            CoordinatorMessage::LeaveRecorded => Message::LeaveRecorded(v1::LeaveRecorded {}),
         };
         Self { message: Some(message) }
     }
@@ -133,6 +134,7 @@ impl TryFrom<v1::CoordinatorMessage> for CoordinatorMessage {
             Message::Refused(v1::Refused { reason }) => Self::Refused { reason },
             Message::Order(wire) => Self::Order { sequence: wire.sequence, order: order::from_wire(wire)? },
             Message::ReportAcknowledged(v1::ReportAcknowledged { sequence }) => Self::ReportAcknowledged { sequence },
+            Message::LeaveRecorded(v1::LeaveRecorded {}) => Self::LeaveRecorded,
         })
     }
 }

@@ -10,6 +10,8 @@
 //!  | -- Acknowledge { sequence } --------------> |
 //!  | -- Report { sequence, .. } ---------------> |   kept by the node until acknowledged
 //!  | <------------- ReportAcknowledged --------- |
+//!  | -- Leaving -------------------------------> |   again over each new session
+//!  | <------------------- LeaveRecorded -------- |   an idle node may end
 //! ```
 //!
 //! Every order carries (term, job, attempt). A node refuses orders that are older than what it has seen.
@@ -85,6 +87,8 @@ pub enum CoordinatorMessage {
         /// The report's number.
         sequence: u64,
     },
+    /// That the node leaves is recorded. When its session ends, it has left and is not lost.
+    LeaveRecorded,
 }
 
 /// An order of the leader to a node.

@@ -20,13 +20,15 @@ async fn that_a_node_leaves_is_proposed_until_it_is_recorded() {
     let cluster = TestCluster::start(1, &[]).await;
     let mut leader_term = leader_term(&cluster).await;
     let registration = cluster.registration(1);
-    let (node, incarnation) = (registration.node, registration.incarnation);
+    let node = registration.node;
     let command = Command::RegisterNode { registration };
     leader_term.consensus.propose(command.to_bytes(std::time::Duration::ZERO)).await.unwrap().into_result().unwrap();
     let state =
         |leader_term: &LeaderTerm| leader_term.consensus.peek(|machine| machine.state().node(node).unwrap().state);
 
-    leader_term.links.insert(node, NodeLink::new(incarnation));
+    let (outgoing, mut said) = mpsc::channel(8);
+    leader_term.open(&cluster.registration(1), outgoing).expect("it is the node's newest incarnation");
+    said.try_recv().expect("a greeting");
     leader_term.receive(node, NodeMessage::Leaving);
     leader_term.proposals.clear();
     leader_term.on_tick();
@@ -35,8 +37,14 @@ async fn that_a_node_leaves_is_proposed_until_it_is_recorded() {
         leader_term.on_outcome(outcome);
     }
     assert_eq!(state(&leader_term), NodeState::Leaving);
-    leader_term.on_tick();
+    assert!(said.try_recv().is_err(), "the node may end once it is told");
+    leader_term.on_applied();
     assert!(leader_term.leaving.is_empty(), "it is recorded");
+    assert_eq!(said.try_recv(), Ok(CoordinatorMessage::LeaveRecorded));
+    leader_term.receive(node, NodeMessage::Leaving);
+    assert_eq!(said.try_recv(), Ok(CoordinatorMessage::LeaveRecorded), "it may ask again");
+    leader_term.on_tick();
+    assert!(said.try_recv().is_err(), "once is enough");
 }
 
 #[tokio::test(start_paused = true)]

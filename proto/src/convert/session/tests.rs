@@ -294,6 +294,7 @@ fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
             }
         ),
         any::<u64>().prop_map(|sequence| CoordinatorMessage::ReportAcknowledged { sequence }),
+        Just(CoordinatorMessage::LeaveRecorded),
     ]
 }
 
