@@ -29,11 +29,12 @@ use super::{
     jobs::JobKind,
     outputs::{DEAD_LETTERS, FAILED, LATE, OUTPUT},
     scenario::Scenario,
+    sink::Sink,
 };
 use crate::{
     oracle,
     rows::{self, Row},
-    simulation::{CHECKPOINTS, Outcome, SharedDirectory, SimulatedStore, is_hidden},
+    simulation::{CHECKPOINTS, Outcome, SharedDirectory, SimulatedKafka, SimulatedStore, is_hidden},
 };
 
 type Answer = Arc<(Vec<Row>, SchemaRef)>;
@@ -44,6 +45,7 @@ pub(super) struct Outputs<'a> {
     pub(super) store: &'a SimulatedStore,
     /// The directory of the output, if it is not in the store.
     pub(super) directory: Option<&'a SharedDirectory>,
+    pub(super) kafka: Option<&'a SimulatedKafka>,
 }
 
 impl Outputs<'_> {
@@ -116,13 +118,15 @@ pub(super) fn check(scenario: &Scenario, outputs: Outputs<'_>, outcome: Outcome)
     }
     let has_failed = std::iter::once(&job).chain(&companion).any(|job| job.status == JobStatus::Failed);
     check_checkpoints(outputs.store, has_failed)?;
+    check_transactions(outputs, has_failed)?;
     // Windows that a stop has closed over a part of the input are no part of the batch answer.
     if !is_kept && !scenario.job.is_windowless() {
         return Ok(());
     }
     let expected = expected(scenario, late)?;
     let (wanted, schema) = expected.as_ref();
-    let written = scenario.sink.read(outputs.published(OUTPUT)?, schema)?;
+    let files = scenario.sink.read(outputs.published(OUTPUT)?, schema)?;
+    let written = [files, read_topic(scenario, outputs, schema)?].concat();
     let actual = rows::of_batches(&[rows, written].concat())?;
     // Only the main job's rows are fetched. What was delivered of them before their node was lost is still held.
     let least = if has_all_rows { copies.least } else { 0 };
@@ -131,6 +135,24 @@ pub(super) fn check(scenario: &Scenario, outputs: Outputs<'_>, outcome: Outcome)
         None => Ok(()),
         Some(difference) => bail!("the output is not the batch answer: {difference}"),
     }
+}
+
+/// The rows that a reader of committed records finds in the topic of a sink. Those of two jobs are in no order.
+fn read_topic(scenario: &Scenario, outputs: Outputs<'_>, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let (Sink::Topic(topic), Some(kafka)) = (&scenario.sink, outputs.kafka) else { return Ok(Vec::new()) };
+    let partitions = topic.read(&kafka.committed(OUTPUT)?, schema)?;
+    if scenario.companion.is_none() {
+        topic.check_order(&partitions, schema)?;
+    }
+    Ok(partitions.concat())
+}
+
+/// Checks that no transaction was left open, which would hold up all readers until its timeout. A job that has failed may
+/// leave one.
+fn check_transactions(outputs: Outputs<'_>, has_failed: bool) -> Result<()> {
+    let open = outputs.kafka.map(SimulatedKafka::open_transactions).unwrap_or_default();
+    ensure!(open.is_empty() || has_failed, "transactions were left open: {}", open.join(", "));
+    Ok(())
 }
 
 /// Checks what is left of checkpoints: the newest one of a failed job, and nothing of other jobs.

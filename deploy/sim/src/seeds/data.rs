@@ -18,7 +18,7 @@ use crate::input::Dice;
 /// The number of datasets of each kind.
 const VARIANTS: u64 = 3;
 /// The number of rows in `events`, and in `others`.
-const EVENTS: i64 = 1800;
+pub(super) const EVENTS: i64 = 1800;
 const OTHERS: i64 = 600;
 /// Event time from the first row to the last, in milliseconds.
 pub(super) const SPAN_MS: i64 = 6000;

@@ -93,6 +93,23 @@ impl JobKind {
         }
     }
 
+    /// A column by which its rows are in order of windows, if it has any.
+    pub(super) fn key_column(self) -> Option<&'static str> {
+        match self {
+            Self::Tumble
+            | Self::LongTumble
+            | Self::Hop
+            | Self::LateTumble
+            | Self::LateHop
+            | Self::FallibleTumble
+            | Self::Session
+            | Self::Join
+            | Self::LongJoin => Some("k"),
+            Self::TwoPhase | Self::Filter | Self::Fallible => Some("tag"),
+            Self::TopN => None,
+        }
+    }
+
     /// The columns of its sink.
     pub(super) fn columns(self) -> &'static str {
         match self {

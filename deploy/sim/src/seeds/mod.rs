@@ -11,9 +11,13 @@ mod outputs;
 mod run;
 mod scenario;
 mod sink;
+mod topics;
+mod written;
 
 pub use data::Dataset;
 pub use jobs::JobKind;
 pub use run::{Report, run, run_apart};
-pub use scenario::Scenario;
+pub use scenario::{Input, Scenario};
 pub use sink::Sink;
+pub use topics::TopicInput;
+pub use written::TopicSink;

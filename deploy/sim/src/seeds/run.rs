@@ -15,9 +15,9 @@ use thalweg_types::{
 use super::{
     check::{self, Outputs},
     data::files_of,
-    scenario::Scenario,
+    scenario::{Input, Scenario},
 };
-use crate::simulation::{Ending, Journal, SharedDirectory, SimulatedStore, panics};
+use crate::simulation::{Ending, Journal, SharedDirectory, SimulatedKafka, SimulatedStore, panics};
 
 /// The result of a seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,17 +73,19 @@ pub fn run(seed: u64, bug: Option<Bug>, journal: &Journal) -> Report {
 
 fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
     let store = SimulatedStore::new(scenario.seed, journal.clone());
-    for (name, content) in files_of(scenario.dataset).files.iter().filter(|_| scenario.is_given()) {
+    for (name, content) in files_of(scenario.dataset).files.iter().filter(|_| scenario.input == Input::Files) {
         store.place(&format!("in/{name}"), content.clone())?;
     }
     let directory = scenario.is_local.then(SharedDirectory::new).transpose()?.map(Rc::new);
-    let outcome = scenario.simulation(directory.clone()).run_with(store.clone(), journal)?;
+    let kafka = scenario.streams(SimulatedKafka::new(scenario.seed, journal.clone()));
+    let cluster = kafka.as_ref().map(|streams| streams.cluster.clone());
+    let outcome = scenario.simulation(directory.clone(), kafka).run_with(store.clone(), journal)?;
     let ending = scenario.ending.map(|(_, ending)| ending);
     ensure_well(scenario, ending, &outcome.job)?;
     if let (Some(companion), Some(cancelled)) = (&outcome.companion, scenario.companion) {
         ensure_well(scenario, cancelled.map(|_| Ending::Cancel), companion).context("beside it")?;
     }
-    let outputs = Outputs { store: &store, directory: directory.as_deref() };
+    let outputs = Outputs { store: &store, directory: directory.as_deref(), kafka: cluster.as_ref() };
     check::check(scenario, outputs, outcome).map_err(|error| anyhow!("{error:#}"))
 }
 

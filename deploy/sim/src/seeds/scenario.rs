@@ -7,12 +7,13 @@ use super::{
     jobs::{self, JobKind},
     outputs::{DEAD_LETTERS, FAILED, LATE},
     sink::Sink,
+    topics::TopicInput,
 };
 use crate::{
     input::Dice,
     simulation::{
-        Arrivals, Cast, Ending, Fault, Posts, STORE_URL, SharedDirectory, Simulation, draw_disasters, draw_faults,
-        draw_skew,
+        Arrivals, Cast, Ending, Fault, Posts, STORE_URL, SharedDirectory, SimulatedKafka, Simulation, Streams,
+        draw_disasters, draw_faults, draw_kafka_faults, draw_skew,
     },
 };
 
@@ -27,18 +28,29 @@ const LOOKS: &str = "150 ms";
 /// The number of files of a watched table, in the order of its rows.
 const WATCHED_FILES: usize = 12;
 
+/// Where a job's input comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Files that are there before the job starts. They are replayed.
+    Files,
+    /// Files that appear while the job runs.
+    Watched,
+    /// Requests that are POSTed to the job.
+    Posted,
+    /// Topics of Kafka.
+    Topics(TopicInput),
+}
+
 /// All parameters of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// The seed that it was drawn from.
     pub seed: u64,
     pub job: JobKind,
-    /// Its input.
+    /// The rows of its input.
     pub dataset: Dataset,
-    /// Whether the input is POSTed to the job, and not read from files.
-    pub is_posted: bool,
-    /// Whether the input files appear while the job runs.
-    pub is_watched: bool,
+    /// Where its input comes from.
+    pub input: Input,
     /// The sink of its rows.
     pub sink: Sink,
     /// Whether the output is in a local directory, where a power cut loses what was not synced.
@@ -67,10 +79,9 @@ impl Scenario {
         let dice = &mut Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
         let job = JobKind::draw(dice);
         let mut dataset = Dataset::draw(dice, job.has_late());
-        let is_posted = draw_posted(seed, job);
-        let is_watched = !is_posted && draw_watched(seed, job);
+        let input = draw_input(seed, job);
         // A request with a malformed line is refused as a whole, so posted input has none.
-        dataset.has_malformed &= !is_posted;
+        dataset.has_malformed &= input != Input::Posted;
         let nodes = 3 + u32::try_from(dice.below(3)).expect("below three");
         let parallelism = 1 + u32::try_from(dice.below(6)).expect("below six");
         // In most runs slots are scarce, so a lost node reduces the job's parallelism until it comes back.
@@ -85,7 +96,7 @@ impl Scenario {
             ("restart.backoff", "100 ms".to_owned()),
             ("restart.backoff-max", "2 s".to_owned()),
         ];
-        if !is_posted && !is_watched {
+        if input == Input::Files {
             settings.push(("replay.start", START.to_owned()));
         }
         if job == JobKind::TwoPhase {
@@ -101,21 +112,23 @@ impl Scenario {
         // Under skew barriers come late. A long timeout makes some checkpoints wait for them.
         settings.push(("checkpoint.alignment-timeout", if skew.is_empty() { timeout } else { "1 s" }.to_owned()));
         let sink = Sink::draw(seed, job, jobs::draw_format(dice));
-        let is_local = sink != Sink::Client && Dice::new(seed ^ 0x10ca_0000).percent(20);
-        let ending = draw_ending(seed, job, is_posted || is_watched);
+        let is_local = sink.is_of_files() && Dice::new(seed ^ 0x10ca_0000).percent(20);
+        let ending = draw_ending(seed, job, !input.is_given());
         let mut faults = draw_all(seed, dice, cast, over);
         faults.extend(skew);
         faults.extend(draw_power_cut(seed, over).filter(|_| is_local));
+        if input.is_of_topics() || sink.topic().is_some() {
+            faults.extend(draw_faults_of_kafka(seed, cast, over));
+        }
         faults.sort_by_key(|(at, _)| *at);
         Self {
             seed,
             job,
             dataset,
-            is_posted,
-            is_watched,
             is_local,
-            ending: ending.filter(|_| is_posted || is_watched || sink != Sink::Client),
-            companion: draw_companion(seed, job).filter(|_| !is_posted && !is_watched && sink != Sink::Client),
+            ending: ending.filter(|_| !input.is_given() || sink != Sink::Client),
+            companion: draw_companion(seed, job).filter(|_| input.is_given() && sink != Sink::Client),
+            input,
             sink,
             parallelism,
             cast,
@@ -134,45 +147,57 @@ impl Scenario {
         let failed = if self.job.has_failing() { set("error.path", FAILED) } else { String::new() };
         let (events, others) = (self.table("events", outputs), self.table("others", outputs));
         let others = if self.job.has_others() { others } else { String::new() };
-        let output = self.sink.statements(self.job.columns(), self.job.query(), outputs);
+        let output = self.sink.statements(self.job.columns(), self.job.query(), outputs, self.companion.is_some());
         format!("{settings}{late}{failed}{events}{others}{output}")
     }
 
     fn table(&self, name: &str, outputs: &str) -> String {
-        let connector = if self.is_posted { "'connector' = 'http'".to_owned() } else { self.files(name, outputs) };
+        let connector = match &self.input {
+            Input::Files | Input::Watched => self.files(name, outputs),
+            Input::Posted => "'connector' = 'http', 'format' = 'json'".to_owned(),
+            Input::Topics(topics) => topics.options(name, &self.dead_letters(name, outputs), self.companion.is_some()),
+        };
         let delay = if self.dataset.has_late && name == "events" { "0.3" } else { "1" };
         format!(
             "CREATE TABLE {name} (id BIGINT NOT NULL, ts TIMESTAMP(3) NOT NULL, k BIGINT NOT NULL, v BIGINT NOT NULL, \
              tag STRING NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '{delay}' SECOND) \
-             WITH ({connector}, 'format' = 'json');\n"
+             WITH ({connector});\n"
         )
     }
 
-    fn files(&self, name: &str, outputs: &str) -> String {
-        let dead_letters = if name == "events" && self.dataset.has_malformed {
+    fn dead_letters(&self, name: &str, outputs: &str) -> String {
+        if name == "events" && self.dataset.has_malformed {
             format!(", 'dead-letter.path' = '{outputs}/{DEAD_LETTERS}'")
         } else {
             String::new()
-        };
+        }
+    }
+
+    fn files(&self, name: &str, outputs: &str) -> String {
         let appearing = format!("'source.monitor-interval' = '{LOOKS}'");
-        let pace = if self.is_watched { appearing } else { "'replay.column' = 'ts'".to_owned() };
+        let pace = if self.input == Input::Watched { appearing } else { "'replay.column' = 'ts'".to_owned() };
         format!(
             "'connector' = 'filesystem', 'path' = '{STORE_URL}/in/{name}', 'source.split-size' = '{} B', \
-             {pace}{dead_letters}",
-            self.split_bytes
+             'format' = 'json', {pace}{}",
+            self.split_bytes,
+            self.dead_letters(name, outputs)
         )
     }
 
-    /// The files of a watched table, in order, with the time at which each appears.
+    /// What appears while the job runs: the files of a watched table, in order, with the time of each, or records.
     fn arrivals(&self) -> Arrivals {
         let made = files_of(self.dataset);
+        let (records, malformed) = (self.job.records(&made), made.malformed.len() as u64);
+        if self.input.is_of_topics() {
+            return Arrivals { files: Vec::new(), records, malformed };
+        }
         let lines: Vec<&str> = made.all_events.split_inclusive('\n').collect();
         let file = |(at, part): (usize, &[&str])| {
             let after = (SPAN_MS as u64) * (at as u64) / (WATCHED_FILES as u64);
             (Duration::from_millis(after), format!("in/events/part-{at:03}.json"), part.concat())
         };
         let files = lines.chunks(lines.len().div_ceil(WATCHED_FILES)).enumerate().map(file).collect();
-        Arrivals { files, records: self.job.records(&made), malformed: made.malformed.len() as u64 }
+        Arrivals { files, records, malformed }
     }
 
     fn posts(&self) -> Posts {
@@ -183,13 +208,27 @@ impl Scenario {
         Posts { path: "ingest/events".to_owned(), bodies, pause }
     }
 
-    /// Whether all input is in the store before the job starts.
+    /// Whether all input is there before the job starts.
     pub(super) fn is_given(&self) -> bool {
-        !self.is_posted && !self.is_watched
+        self.input.is_given()
+    }
+
+    /// Kafka, if the job reads or writes topics.
+    pub(super) fn streams(&self, cluster: SimulatedKafka) -> Option<Streams> {
+        let (mut feed, mut group, mut is_forgetful, mut pace) = Default::default();
+        if let Input::Topics(topics) = &self.input {
+            feed = topics.feed(self.seed, self.job, &files_of(self.dataset));
+            (group, pace) = (topics.group(), topics.pace());
+            // Two jobs have positions of their own.
+            is_forgetful = topics.is_forgetful && self.companion.is_none();
+        }
+        feed.topics.extend(self.sink.topic());
+        let is_used = !feed.topics.is_empty();
+        is_used.then(|| Streams { cluster: cluster.paced(pace), feed, group, is_forgetful })
     }
 
     /// The simulation of this run, with its output in `directory` if there is one.
-    pub(super) fn simulation(&self, directory: Option<Rc<SharedDirectory>>) -> Simulation {
+    pub(super) fn simulation(&self, directory: Option<Rc<SharedDirectory>>, kafka: Option<Streams>) -> Simulation {
         let outputs = directory.as_ref().map(|directory| directory.path().display().to_string());
         Simulation {
             seed: self.seed,
@@ -200,12 +239,44 @@ impl Scenario {
             parallelism: self.parallelism,
             faults: self.faults.clone(),
             snapshot_every: self.snapshot_every,
-            posts: self.is_posted.then(|| self.posts()),
+            posts: (self.input == Input::Posted).then(|| self.posts()),
             ending: self.ending,
-            arrivals: self.is_watched.then(|| self.arrivals()),
+            arrivals: (self.input.is_of_topics() || self.input == Input::Watched)
+                .then(|| self.arrivals())
+                .filter(|_| !self.is_given()),
             companion: self.companion,
             directory,
+            kafka,
         }
+    }
+}
+
+impl Input {
+    /// Whether all of it is there before the job starts.
+    fn is_given(&self) -> bool {
+        match self {
+            Self::Files => true,
+            Self::Watched | Self::Posted => false,
+            Self::Topics(topics) => topics.is_bounded,
+        }
+    }
+
+    pub(super) fn is_of_topics(&self) -> bool {
+        matches!(self, Self::Topics(_))
+    }
+}
+
+/// Input that is read in any order has no late rows, which would depend on it. What comes from elsewhere than files or topics
+/// has one table, since that is idle at times.
+fn draw_input(seed: u64, job: JobKind) -> Input {
+    if Dice::new(seed ^ 0x70b1_c000).percent(18) && !job.has_late() {
+        Input::Topics(TopicInput::draw(seed, job))
+    } else if draw_posted(seed, job) {
+        Input::Posted
+    } else if draw_watched(seed, job) {
+        Input::Watched
+    } else {
+        Input::Files
     }
 }
 
@@ -223,13 +294,10 @@ fn draw_all(seed: u64, dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Dura
     faults
 }
 
-/// Posted input has no late rows and one table only.
 fn draw_posted(seed: u64, job: JobKind) -> bool {
     Dice::new(seed ^ 0x7057_0000).percent(20) && !job.has_late() && !job.has_others()
 }
 
-/// Watched input has no late rows, which would depend on the order in which files are read. It has one table, since
-/// each is idle between its files.
 fn draw_watched(seed: u64, job: JobKind) -> bool {
     Dice::new(seed ^ 0x3a7c_0000).percent(15) && !job.has_late() && !job.has_others()
 }
@@ -246,6 +314,12 @@ fn draw_power_cut(seed: u64, over: Duration) -> Option<(Duration, Fault)> {
     let dice = &mut Dice::new(seed ^ 0xb1ac_0000);
     let at = Duration::from_millis(dice.below(u64::try_from(over.as_millis()).unwrap_or(u64::MAX)));
     dice.percent(60).then(|| (at, Fault::Blackout { down: Duration::from_millis(10 + dice.below(2000)) }))
+}
+
+/// So do faults of Kafka.
+fn draw_faults_of_kafka(seed: u64, cast: Cast, over: Duration) -> impl Iterator<Item = (Duration, Fault)> {
+    let dice = &mut Dice::new(seed ^ 0xbadb_0000);
+    draw_kafka_faults(dice, cast.nodes, over).into_iter().map(|(at, fault)| (at, Fault::Kafka(fault)))
 }
 
 /// A job with endless input can only be stopped. Otherwise only a windowless job is stopped, since the answer of open
@@ -277,12 +351,19 @@ impl fmt::Display for Scenario {
         )?;
         let settings: Vec<String> = self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         writeln!(f, "  {}", settings.join(", "))?;
+        match &self.input {
+            Input::Files => {}
+            Input::Watched => writeln!(f, "  files appear while the job runs")?,
+            Input::Posted => writeln!(f, "  records are posted")?,
+            Input::Topics(topics) => writeln!(f, "  {topics}")?,
+        }
         writeln!(f, "  a coordinator compacts its log every {} entries", self.snapshot_every)?;
         if let Some((after, ending)) = self.ending {
-            let event = match (self.is_posted, self.is_watched) {
-                (true, _) => "all was posted",
-                (_, true) => "all was read",
-                _ => "the submission",
+            let event = match &self.input {
+                Input::Posted => "all was posted",
+                Input::Topics(topics) if topics.is_bounded => "the submission",
+                Input::Watched | Input::Topics(_) => "all was read",
+                Input::Files => "the submission",
             };
             writeln!(f, "  {:.3} s after {event}: {ending:?}", after.as_secs_f64())?;
         }

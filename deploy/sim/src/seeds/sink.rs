@@ -1,4 +1,4 @@
-//! The sink of a seeded run: files of some format, or the client that submitted the job.
+//! The sink of a seeded run: files of some format, a topic of Kafka, or the client that submitted the job.
 
 use std::{fmt, sync::Arc};
 
@@ -9,8 +9,9 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use bytes::Bytes;
+use thalweg_kafka::NewTopic;
 
-use super::{jobs::JobKind, outputs::OUTPUT};
+use super::{jobs::JobKind, outputs::OUTPUT, written::TopicSink};
 use crate::{case::FileFormat, input::Dice, oracle};
 
 /// The directory name that stands for NULL and for the empty text.
@@ -29,6 +30,8 @@ pub enum Sink {
     },
     /// Rows go to the client, by a bare `SELECT`.
     Client,
+    /// Rows go to a topic.
+    Topic(TopicSink),
 }
 
 impl Sink {
@@ -37,12 +40,36 @@ impl Sink {
         let dice = &mut Dice::new(seed ^ 0x9a27_0000);
         let rollover = dice.percent(25).then(|| 100 + dice.below(3000));
         let partition = job.partition_column().filter(|_| dice.percent(30));
-        if dice.percent(15) { Self::Client } else { Self::Files { format, rollover, partition } }
+        let dice_of_topics = &mut Dice::new(seed ^ 0x70b1_c000_0001);
+        if dice_of_topics.percent(18) {
+            Self::Topic(TopicSink::draw(dice_of_topics, job))
+        } else if dice.percent(15) {
+            Self::Client
+        } else {
+            Self::Files { format, rollover, partition }
+        }
+    }
+
+    /// Whether rows go to files.
+    pub(super) fn is_of_files(&self) -> bool {
+        matches!(self, Self::Files { .. })
+    }
+
+    /// The topic that rows go to, which is there before the job.
+    pub(super) fn topic(&self) -> Option<NewTopic> {
+        match self {
+            Self::Topic(topic) => Some(topic.topic()),
+            Self::Files { .. } | Self::Client => None,
+        }
     }
 
     /// The SQL that sends the rows of a query to this sink.
-    pub(super) fn statements(&self, columns: &str, query: &str, outputs: &str) -> String {
-        let Self::Files { format, rollover, partition } = self else { return format!("{query};\n") };
+    pub(super) fn statements(&self, columns: &str, query: &str, outputs: &str, has_companion: bool) -> String {
+        let (format, rollover, partition) = match self {
+            Self::Files { format, rollover, partition } => (format, rollover, partition),
+            Self::Client => return format!("{query};\n"),
+            Self::Topic(topic) => return topic.statements(columns, query, has_companion),
+        };
         let format = match format {
             FileFormat::Json => "json",
             FileFormat::Csv => "csv",
@@ -67,7 +94,7 @@ impl Sink {
     /// If a file is damaged, or is in a directory that is not one of the sink's partitions.
     pub(super) fn read(&self, files: Vec<(String, Bytes)>, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
         let Self::Files { format, partition, .. } = self else {
-            ensure!(files.is_empty(), "a query without a sink has written {}", files[0].0);
+            ensure!(files.is_empty(), "a query without files has written {}", files[0].0);
             return Ok(Vec::new());
         };
         let read = |(name, bytes): (String, Bytes)| {
@@ -123,7 +150,11 @@ fn unescaped(text: &str) -> Result<String> {
 
 impl fmt::Display for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Files { format, rollover, partition } = self else { return f.write_str("rows to the client") };
+        let (format, rollover, partition) = match self {
+            Self::Files { format, rollover, partition } => (format, rollover, partition),
+            Self::Client => return f.write_str("rows to the client"),
+            Self::Topic(topic) => return topic.fmt(f),
+        };
         write!(f, "{format:?} output")?;
         if let Some(millis) = rollover {
             write!(f, ", parts of up to {millis} ms")?;
@@ -145,8 +176,8 @@ mod tests {
     #[test]
     fn sinks_of_all_kinds_are_drawn() {
         let drawn: Vec<String> =
-            (0..60).map(|seed| Sink::draw(seed, JobKind::Filter, FileFormat::Csv).to_string()).collect();
-        for kind in ["client", "parts of up to", "by tag"] {
+            (0..100).map(|seed| Sink::draw(seed, JobKind::Filter, FileFormat::Csv).to_string()).collect();
+        for kind in ["client", "parts of up to", "by tag", "topic of", "tag apart", "round-robin", "prefix"] {
             assert!(drawn.iter().any(|sink| sink.contains(kind)), "no {kind}");
         }
     }

@@ -1,31 +1,31 @@
 //! A simulated cluster that runs one job while faults happen at chosen points of virtual time.
 
+mod client;
 mod disasters;
+mod streams;
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow::array::RecordBatch;
-use thalweg_client::{Client, ClientConfig, ClientError, SubmitOptions, SubmittedJob};
-use thalweg_types::{JobId, JobStatus, job::JobOverview};
+use thalweg_types::job::JobOverview;
 
-use self::disasters::Ledger;
+use self::{client::client, disasters::Ledger, streams::Streaming};
 use super::{
-    SharedDirectory, SimulatedNetwork,
+    SharedDirectory,
     faults::{Cast, Fault, Host},
     journal::Journal,
+    kafka::{BROKERS, Feed, Remedy, SimulatedKafka},
     observe::Observer,
     processes::{self, Stage},
     producer::Posts,
     store::SimulatedStore,
 };
-use crate::input::Dice;
 
 /// The parameters of a run.
 #[derive(Debug, Clone)]
@@ -51,22 +51,37 @@ pub struct Simulation {
     /// How the client ends the job, and how long after the submission. With posts or arrivals, the time counts from
     /// when all of them were taken.
     pub ending: Option<(Duration, Ending)>,
-    /// Files that appear while the job runs. The client ends the job only after they were read.
+    /// Input that appears while the job runs. The client ends the job only after it was read.
     pub arrivals: Option<Arrivals>,
     /// Whether a second job of the same script runs, and how long after its submission the client cancels it.
     pub companion: Option<Option<Duration>>,
     /// A directory that all hosts share. A power cut loses what was not synced.
     pub directory: Option<Rc<SharedDirectory>>,
+    /// Kafka, as nodes reach it.
+    pub kafka: Option<Streams>,
 }
 
-/// Files that appear while a job runs.
+/// Kafka in a run.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    /// The brokers.
+    pub cluster: SimulatedKafka,
+    /// What is written to its topics beside the job.
+    pub feed: Feed,
+    /// The group that is told the job's positions.
+    pub group: Option<String>,
+    /// Whether records go as soon as a checkpoint is behind them.
+    pub is_forgetful: bool,
+}
+
+/// Input that appears while a job runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrivals {
-    /// The files' names and contents, each with its time after the submission.
+    /// The names and contents of files, each with its time after the submission. Others write to topics.
     pub files: Vec<(Duration, String, String)>,
-    /// The number of records in them.
+    /// The number of records in all of the input.
     pub records: u64,
-    /// The number of malformed lines in them.
+    /// The number of malformed lines in it.
     pub malformed: u64,
 }
 
@@ -146,7 +161,8 @@ impl Simulation {
             .tcp_capacity(4096)
             .build();
         let cast = Cast { coordinators: self.coordinators, nodes: self.nodes, slots: self.slots };
-        let stage = Stage::new(self.seed, cast, store, self.snapshot_every);
+        let kafka = self.kafka.as_ref().map(|streams| streams.cluster.clone());
+        let stage = Stage::new(self.seed, cast, store, self.snapshot_every, kafka.clone());
         for member in 1..=self.coordinators {
             let (name, stage) = (processes::coordinator_name(member), stage.clone());
             sim.host(name.clone(), move || {
@@ -168,13 +184,20 @@ impl Simulation {
                 }
             });
         }
+        if let Some(kafka) = kafka {
+            sim.host(BROKERS, move || {
+                let serving = kafka.clone().serve();
+                async move { Ok(serving.await) }
+            });
+        }
         let progress = Rc::new(RefCell::new(Progress::default()));
         sim.client("client", client(self.clone(), stage.clone(), progress.clone()));
         let direction = Direction {
             sim,
             stage,
             journal: journal.clone(),
-            observer: Observer::new(journal.clone()),
+            observer: Observer::new(journal.clone(), self.kafka.as_ref().map(Streams::witness)),
+            streaming: Streaming { jobs: 1 + usize::from(self.companion.is_some()) },
             due: self.faults.clone().into(),
             ends: BTreeMap::new(),
             over_at: Duration::ZERO,
@@ -202,6 +225,9 @@ pub(super) enum End {
     Repair(Vec<(String, String)>),
     Quicken(String, String),
     MendStore,
+    MendKafka(Remedy),
+    /// The fault could not begin yet.
+    Begin(Fault),
 }
 
 /// Steps the simulation, and starts and ends faults.
@@ -210,6 +236,7 @@ pub(super) struct Direction<'a> {
     pub(super) stage: Stage,
     pub(super) journal: Journal,
     observer: Observer,
+    streaming: Streaming,
     due: VecDeque<(Duration, Fault)>,
     ends: BTreeMap<(Duration, usize), End>,
     /// When the last fault so far ends.
@@ -247,6 +274,7 @@ impl Direction<'_> {
                 self.begin(fault, now);
             }
             self.follow_calls(is_over, now);
+            self.follow_kafka(is_over, now);
             while let Some((_, name, content)) =
                 self.arriving.pop_front_if(|(after, ..)| submitted_at.is_some_and(|at| now >= at + *after))
             {
@@ -255,7 +283,7 @@ impl Direction<'_> {
             }
             while let Some(entry) = self.ends.first_entry().filter(|entry| entry.key().0 <= now) {
                 let end = entry.remove();
-                self.end(end);
+                self.end(end, is_over, now);
             }
             self.sim.step().map_err(|error| anyhow!("a host has ended: {error}"))?;
             self.follow_processes(now);
@@ -277,8 +305,9 @@ impl Direction<'_> {
     /// to the second.
     fn is_at_rest(&self, over_since: Duration, now: Duration) -> Result<bool> {
         let store = &self.stage.store;
-        ensure!(now < over_since + QUIET_WITHIN, "the store is still called {QUIET_WITHIN:?} after the end");
-        if now < over_since + self.rest || !store.is_quiet(QUIET) {
+        ensure!(now < over_since + QUIET_WITHIN, "the store or Kafka is still called {QUIET_WITHIN:?} after the end");
+        let is_underway = self.stage.kafka.as_ref().is_some_and(|kafka| !kafka.is_quiet());
+        if now < over_since + self.rest || !store.is_quiet(QUIET) || is_underway {
             return Ok(false);
         }
         let shared = self.directory.as_ref();
@@ -345,9 +374,7 @@ impl Direction<'_> {
             Fault::Clock { host, by_ms, .. } => self.set_wrong(host, by_ms, until),
             Fault::Pause { host, .. } => {
                 let host = self.name_of(host);
-                self.journal.say(format!("{host} stands still"));
-                self.stage.gate(&host).close();
-                self.later(until, End::Resume(host));
+                self.pause(host, until);
             }
             Fault::Partition { from, to, is_mutual, .. } => {
                 let pairs = self.pairs(&from, &to, is_mutual);
@@ -376,7 +403,14 @@ impl Direction<'_> {
                 self.stage.store.trouble(Some(trouble), until);
                 self.later(until, End::MendStore);
             }
+            Fault::Kafka(fault) => self.begin_kafka(fault, now),
         }
+    }
+
+    pub(super) fn pause(&mut self, host: String, until: Duration) {
+        self.journal.say(format!("{host} stands still"));
+        self.stage.gate(&host).close();
+        self.later(until, End::Resume(host));
     }
 
     fn pairs(&self, from: &[Host], to: &[Host], is_mutual: bool) -> Vec<(String, String)> {
@@ -393,8 +427,11 @@ impl Direction<'_> {
         pairs
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: End, is_over: bool, now: Duration) {
         match end {
+            End::MendKafka(remedy) => self.mend_kafka(remedy),
+            End::Begin(fault) if !is_over => self.begin(fault, now),
+            End::Begin(_) => {}
             End::Replace(host) => self.replace_disk(&host),
             End::SetRight(host, by_ms) => self.set_right(&host, by_ms),
             End::Start(host) => {
@@ -424,147 +461,4 @@ impl Direction<'_> {
             }
         }
     }
-}
-
-/// Submits the job, and follows it to its end.
-async fn client(
-    simulation: Simulation,
-    stage: Stage,
-    progress: Rc<RefCell<Progress>>,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let outcome = follow(&simulation, &stage, &progress).await;
-    progress.borrow_mut().outcome = Some(outcome);
-    Ok(())
-}
-
-async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Progress>>) -> Result<Outcome> {
-    let seams = stage.begin("client").seams();
-    let config = ClientConfig { coordinators: stage.coordinators(), ..ClientConfig::default() };
-    let client = Client::connect(config, Arc::new(SimulatedNetwork::default()), seams.entropy.clone()).await?;
-    wait_for_nodes(&client, simulation.nodes).await?;
-    let options = SubmitOptions {
-        sql: simulation.sql.clone(),
-        parallelism: Some(simulation.parallelism),
-        ..SubmitOptions::default()
-    };
-    let submitted = client.submit(options.clone()).await.context("the job was refused")?;
-    let now = turmoil::sim_elapsed().context("this runs in a simulation")?;
-    progress.borrow_mut().submitted_at = Some(now);
-    if let Some(posts) = &simulation.posts {
-        posts.send(simulation.nodes, &mut Dice::new(simulation.seed)).await.context("records were not taken")?;
-    }
-    let companion = async {
-        let Some(cancelled) = simulation.companion else { return Ok(None) };
-        let companion = client.submit(options.clone()).await.context("the other job was refused")?.job;
-        if let Some(after) = cancelled {
-            tokio::time::sleep(after).await;
-            end(&client, companion, Ending::Cancel).await?;
-        }
-        client.wait(companion).await.context("the client lost the other job").map(Some)
-    };
-    let main = run_main(simulation, &client, &submitted);
-    let (outcome, companion) = tokio::try_join!(main, companion)?;
-    Ok(Outcome { companion, ..outcome })
-}
-
-/// Follows the job to its end, which the client may order.
-async fn run_main(simulation: &Simulation, client: &Client, submitted: &SubmittedJob) -> Result<Outcome> {
-    let read = match &simulation.arrivals {
-        Some(arrivals) => Some(wait_until_read(client, submitted.job, arrivals).await?),
-        None => None,
-    };
-    if let Some((after, ending)) = simulation.ending {
-        tokio::time::sleep(after).await;
-        end(client, submitted.job, ending).await?;
-    }
-    let is_kept = async {
-        match &read {
-            Some(read) => is_kept(client, read).await,
-            None => Ok(true),
-        }
-    };
-    let (pulled, is_kept) = tokio::try_join!(pull(client, submitted), is_kept)?;
-    let job = client.wait(submitted.job).await.context("the client lost the job")?;
-    let Pulled { rows, lost } = pulled;
-    if let Some(error) = &lost {
-        // Almost every fault may cost a node its lease.
-        let is_excused = job.status.is_terminal() && !simulation.faults.is_empty();
-        ensure!(is_excused, "rows were lost though no node was: {error}");
-    }
-    Ok(Outcome { rows, has_all_rows: lost.is_none(), job, is_kept, companion: None, has_leaders: false })
-}
-
-/// The rows of a job's queries, and why there are no more if the node that had them is lost.
-struct Pulled {
-    rows: Vec<RecordBatch>,
-    lost: Option<String>,
-}
-
-async fn pull(client: &Client, submitted: &SubmittedJob) -> Result<Pulled> {
-    let mut rows = Vec::new();
-    for query in &submitted.queries {
-        let mut pull = client.fetch_rows(submitted.job, query.query);
-        loop {
-            match pull.next().await {
-                Ok(Some(batch)) => rows.push(batch),
-                Ok(None) => break,
-                Err(ClientError::Rejected { message }) if message.ends_with(", which is lost") => {
-                    return Ok(Pulled { rows, lost: Some(message) });
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    Ok(Pulled { rows, lost: None })
-}
-
-/// Whether a checkpoint was complete, or the job at its end, before the attempt failed that had read all.
-async fn is_kept(client: &Client, read: &JobOverview) -> Result<bool> {
-    let last = |job: &JobOverview| job.checkpoints.last_complete.map_or(0, |checkpoint| checkpoint.0);
-    loop {
-        let job = client.job(read.job).await.context("the client lost the job")?;
-        if job.attempt != read.attempt {
-            return Ok(false);
-        }
-        // The next one may have been in progress.
-        if job.status.is_terminal() || last(&job) > last(read) + 1 {
-            return Ok(true);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Waits until the job has read all files, or has ended.
-async fn wait_until_read(client: &Client, job: JobId, arrivals: &Arrivals) -> Result<JobOverview> {
-    loop {
-        let job = client.job(job).await.context("the client lost the job")?;
-        let sources = || job.subtasks.iter().filter(|subtask| subtask.is_source);
-        let read: u64 = sources().map(|source| source.metrics.records_in).sum();
-        let malformed: u64 = sources().map(|source| source.metrics.dead_letters).sum();
-        if job.status.is_terminal() || (read >= arrivals.records && malformed >= arrivals.malformed) {
-            return Ok(job);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Ends a job. A refusal is fine if the job had already finished, or if it was to be stopped and had read all its
-/// input.
-async fn end(client: &Client, job: JobId, ending: Ending) -> Result<()> {
-    let ended = match ending {
-        Ending::Cancel => client.cancel(job).await,
-        Ending::Stop => client.stop(job).await,
-    };
-    let Err(error) = ended else { return Ok(()) };
-    let status = client.job(job).await.context("the client lost the job")?.status;
-    let is_late = status == JobStatus::Finished || (status, ending) == (JobStatus::Committing, Ending::Stop);
-    let is_refused = matches!(error, ClientError::Rejected { .. });
-    if is_refused && is_late { Ok(()) } else { Err(error).context(format!("{ending:?} of a job that is {status}")) }
-}
-
-async fn wait_for_nodes(client: &Client, wanted: u32) -> Result<()> {
-    while client.nodes().await?.len() < wanted as usize {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
 }

@@ -41,12 +41,15 @@ impl fmt::Debug for Executor {
 }
 
 impl Executor {
-    /// Starts to poll tasks. Call it on the host.
+    /// Tasks that are not polled before `drive`.
+    pub(super) fn new(gate: Arc<Gate>) -> Arc<Self> {
+        Arc::new(Self { gate, tasks: Mutex::default() })
+    }
+
+    /// Starts to poll tasks. Call it on the host, once.
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]
-    pub(super) fn start(gate: Arc<Gate>) -> Arc<Self> {
-        let executor = Arc::new(Self { gate, tasks: Mutex::default() });
-        tokio::spawn(Driver(executor.clone()));
-        executor
+    pub(super) fn drive(self: &Arc<Self>) {
+        tokio::spawn(Driver(self.clone()));
     }
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {

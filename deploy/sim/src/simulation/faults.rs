@@ -2,7 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use super::store::{Call, Trouble};
+use super::{
+    draw::{millis, number},
+    kafka::KafkaFault,
+    store::{Call, Trouble},
+};
 use crate::input::Dice;
 
 /// A fault.
@@ -78,6 +82,8 @@ pub enum Fault {
         by_ms: i64,
         lasts: Duration,
     },
+    /// Something is wrong with Kafka. It begins once all jobs have run: what does not answer before is not waited for.
+    Kafka(KafkaFault),
 }
 
 /// What happens to a disk.
@@ -112,6 +118,7 @@ impl Fault {
             | Self::Delay { lasts, .. }
             | Self::Clock { lasts, .. }
             | Self::Store { lasts, .. } => *lasts,
+            Self::Kafka(fault) => fault.lasts(),
         }
     }
 }
@@ -320,14 +327,6 @@ fn draw_pair(dice: &mut Dice, cast: Cast) -> (Host, Host) {
             return (a, b);
         }
     }
-}
-
-fn number(dice: &mut Dice, count: u32) -> u32 {
-    1 + u32::try_from(dice.below(u64::from(count))).expect("below a 32-bit number")
-}
-
-fn millis(dice: &mut Dice, low: u64, high: u64) -> Duration {
-    Duration::from_millis(low + dice.below(high.saturating_sub(low).max(1)))
 }
 
 #[cfg(test)]

@@ -5,13 +5,19 @@ use std::{
     hash::{DefaultHasher, Hasher as _},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use thalweg_cluster_state::{ClusterState, JobRecord};
 use thalweg_consensus::Consensus;
 use thalweg_coordinator::Machine;
-use thalweg_types::{JobId, NodeId, Term, node::NodeState};
+use thalweg_types::{JobId, JobStatus, NodeId, Term, checkpoint::Manifest, node::NodeState};
 
-use super::{journal::Journal, processes::Stage, publications::Publications, store::SimulatedStore};
+use super::{
+    journal::Journal,
+    kafka::Witness,
+    processes::Stage,
+    publications::Publications,
+    store::{CHECKPOINTS, SimulatedStore},
+};
 
 /// What has been seen of the replicated state.
 pub(super) struct Observer {
@@ -25,12 +31,17 @@ pub(super) struct Observer {
     jobs: BTreeMap<JobId, String>,
     nodes: BTreeMap<NodeId, String>,
     publications: Publications,
+    witness: Option<Witness>,
+    /// Names of manifests already read.
+    manifests: BTreeSet<String>,
+    /// Jobs that have run.
+    ran: BTreeSet<JobId>,
     /// Terms that had a leader.
     terms: BTreeSet<Term>,
 }
 
 impl Observer {
-    pub(super) fn new(journal: Journal) -> Self {
+    pub(super) fn new(journal: Journal, witness: Option<Witness>) -> Self {
         Self {
             journal,
             applied: 0,
@@ -39,6 +50,9 @@ impl Observer {
             jobs: BTreeMap::new(),
             nodes: BTreeMap::new(),
             publications: Publications::default(),
+            witness,
+            manifests: BTreeSet::new(),
+            ran: BTreeSet::new(),
             terms: BTreeSet::new(),
         }
     }
@@ -63,6 +77,9 @@ impl Observer {
             self.members.insert(name.clone(), applied);
             self.look_at(name, consensus, applied, &stage.store)?;
         }
+        if let Some(witness) = &mut self.witness {
+            witness.look()?;
+        }
         self.publications.check(stage.store.published())
     }
 
@@ -84,12 +101,33 @@ impl Observer {
             if applied > self.applied {
                 self.applied = applied;
                 self.tell(state);
-                for record in state.jobs().values() {
-                    self.publications.learn(record, store)?;
+                for (job, record) in state.jobs() {
+                    self.learn(*job, record, store)?;
                 }
             }
             Ok(())
         })
+    }
+
+    /// Takes what the replicated record of a job says of its checkpoints.
+    fn learn(&mut self, job: JobId, record: &JobRecord, store: &SimulatedStore) -> Result<()> {
+        if record.status.is_terminal() || matches!(record.status, JobStatus::Running | JobStatus::Restarting) {
+            self.ran.insert(job);
+        }
+        for reference in &record.checkpoints {
+            if !self.manifests.insert(reference.name.clone()) {
+                continue;
+            }
+            let path = format!("{CHECKPOINTS}/{}", reference.name);
+            let bytes = store.look_at(&path).with_context(|| format!("{path} is recorded"))?;
+            let manifest: Manifest = serde_json::from_slice(&bytes).with_context(|| path)?;
+            self.publications.learn(&manifest);
+            if let Some(witness) = &mut self.witness {
+                witness.learn(&manifest)?;
+            }
+        }
+        self.publications.learn_last(record);
+        Ok(())
     }
 
     fn tell(&mut self, state: &ClusterState) {
@@ -112,6 +150,11 @@ impl Observer {
                 self.nodes.insert(*node, now);
             }
         }
+    }
+
+    /// How many jobs have run.
+    pub(super) fn jobs_that_ran(&self) -> usize {
+        self.ran.len()
     }
 
     /// Whether more than one term had a leader.

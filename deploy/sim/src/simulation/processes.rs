@@ -14,6 +14,7 @@ use thalweg_connectors::{
 };
 use thalweg_consensus::Consensus;
 use thalweg_coordinator::{CoordinatorConfig, Machine, MemberConfig, Opening};
+use thalweg_kafka::Kafka;
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::{ConnectionLimits, Network, admit};
 use thalweg_types::{ClusterId, MemberId, NodeId};
@@ -24,6 +25,7 @@ use super::{
     executor::Executor,
     faults::Cast,
     gate::Gate,
+    kafka::{Link, SimulatedKafka},
     seams::Process,
     store::{CHECKPOINTS, SimulatedStore},
 };
@@ -50,6 +52,8 @@ pub(super) struct Stage {
     pub(super) snapshot_every: u64,
     /// The coordinators' disks, by host.
     pub(super) disks: Arc<BTreeMap<String, Arc<SimulatedDisk>>>,
+    /// The brokers that nodes reach.
+    pub(super) kafka: Option<SimulatedKafka>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -67,11 +71,17 @@ pub(super) struct Seen {
 }
 
 impl Stage {
-    pub(super) fn new(seed: u64, cast: Cast, store: SimulatedStore, snapshot_every: u64) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        cast: Cast,
+        store: SimulatedStore,
+        snapshot_every: u64,
+        kafka: Option<SimulatedKafka>,
+    ) -> Self {
         let disk =
             |member: u32| (coordinator_name(member), Arc::new(SimulatedDisk::new(seed ^ (u64::from(member) << 32))));
         let disks = Arc::new((1..=cast.coordinators).map(disk).collect());
-        Self { seed, cast, store, snapshot_every, disks, seen: Arc::default() }
+        Self { seed, cast, store, snapshot_every, disks, kafka, seen: Arc::default() }
     }
 
     /// The error of a host's wall clock, in milliseconds.
@@ -112,7 +122,8 @@ impl Stage {
             *incarnations += 1;
             *incarnations
         };
-        let executor = Executor::start(gate.clone());
+        let executor = Executor::new(gate.clone());
+        executor.drive();
         let wrong_by = self.clock(host);
         Process { name: host.to_owned(), seed: self.seed, incarnation, gate, executor, wrong_by }
     }
@@ -230,6 +241,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         stores: stage.stores(),
         notices: Notices::default(),
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
+        kafka: stage.kafka.clone().map(|kafka| Arc::new(Link::new(kafka, &name)) as Arc<dyn Kafka>),
     };
     let node = Node::start(config, network, seams, connectors).await?;
     node.wait().await?;

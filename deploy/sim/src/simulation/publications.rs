@@ -2,19 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use thalweg_cluster_state::JobRecord;
 use thalweg_connectors::part_committables;
 use thalweg_types::checkpoint::{Manifest, SinkCommittables};
 
-use super::store::{CHECKPOINTS, SimulatedStore};
-
 /// The objects that may be published, and those that are.
 #[derive(Debug, Default)]
 pub(super) struct Publications {
-    /// Names of manifests already read.
-    manifests: BTreeSet<String>,
     /// Names of objects that may be visible.
     allowed: BTreeSet<String>,
     /// Objects that are visible.
@@ -22,24 +18,16 @@ pub(super) struct Publications {
 }
 
 impl Publications {
-    /// Adds the objects that the replicated record of a job allows.
-    ///
-    /// # Errors
-    /// If a recorded manifest is missing or invalid.
-    pub(super) fn learn(&mut self, record: &JobRecord, store: &SimulatedStore) -> Result<()> {
-        for reference in &record.checkpoints {
-            if !self.manifests.insert(reference.name.clone()) {
-                continue;
-            }
-            let path = format!("{CHECKPOINTS}/{}", reference.name);
-            let bytes = store.look_at(&path).with_context(|| format!("{path} is recorded"))?;
-            let manifest: Manifest = serde_json::from_slice(&bytes).with_context(|| path)?;
-            let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
-            self.allow(prepared.map(|prepared| &prepared.committables));
-        }
+    /// Adds the objects that a recorded checkpoint allows.
+    pub(super) fn learn(&mut self, manifest: &Manifest) {
+        let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
+        self.allow(prepared.map(|prepared| &prepared.committables));
+    }
+
+    /// Adds the objects that the replicated record of a job allows at its end.
+    pub(super) fn learn_last(&mut self, record: &JobRecord) {
         let last = record.attempt.as_ref().and_then(|attempt| attempt.committables.as_deref());
         self.allow(last.into_iter().flatten());
-        Ok(())
     }
 
     fn allow<'a>(&mut self, committables: impl Iterator<Item = &'a SinkCommittables>) {

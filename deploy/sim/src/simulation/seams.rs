@@ -78,14 +78,14 @@ impl Clock for HostClock {
 
 /// A counter through the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 #[derive(Debug)]
-struct SeededEntropy {
+pub(super) struct SeededEntropy {
     state: AtomicU64,
 }
 
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl SeededEntropy {
-    fn new(host: &str, seed: u64, incarnation: u64) -> Self {
+    pub(super) fn new(host: &str, seed: u64, incarnation: u64) -> Self {
         let state = host.bytes().fold(mix(seed), |state, byte| mix(state ^ u64::from(byte)));
         Self { state: AtomicU64::new(mix(state ^ incarnation)) }
     }
