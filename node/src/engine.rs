@@ -6,9 +6,8 @@ use futures::{FutureExt, future::BoxFuture};
 use thalweg_runtime::{AttemptHandle, AttemptMeasures, RuntimeContext};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId, TraceContext,
-    checkpoint::SinkCommittables,
     job::{Failure, SubtaskMetrics},
-    session::{Deployment, ReportBody, SubtaskState},
+    session::{Deployment, Publication, ReportBody, SubtaskState},
 };
 use tokio::sync::mpsc;
 
@@ -33,16 +32,17 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// Publishes committables of sinks.
     fn commit(
         &self,
-        graph: Box<JobGraph>,
-        committables: Vec<SinkCommittables>,
+        job: (ClusterId, JobId),
+        attempt: Attempt,
+        publication: Box<Publication>,
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
-    /// Removes unpublished output of the job's attempts older than `before`.
+    /// Removes unpublished output of the job's attempts older than `before`. Its checkpoints are at the URL.
     fn discard(
         &self,
         job: (ClusterId, JobId),
         before: Attempt,
-        graph: Box<JobGraph>,
+        of: (Box<JobGraph>, String),
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
     /// Drops the rows that an ended attempt has kept for clients.
@@ -101,21 +101,22 @@ impl Engine for RuntimeEngine {
 
     fn commit(
         &self,
-        graph: Box<JobGraph>,
-        committables: Vec<SinkCommittables>,
+        (cluster, job): (ClusterId, JobId),
+        attempt: Attempt,
+        publication: Box<Publication>,
     ) -> BoxFuture<'static, Result<(), Failure>> {
         let context = self.context.clone();
-        async move { thalweg_runtime::commit(&context, &graph, &committables).await }.boxed()
+        async move { thalweg_runtime::commit(&context, (&cluster, job, attempt), &publication).await }.boxed()
     }
 
     fn discard(
         &self,
         (cluster, job): (ClusterId, JobId),
         before: Attempt,
-        graph: Box<JobGraph>,
+        (graph, checkpoints): (Box<JobGraph>, String),
     ) -> BoxFuture<'static, Result<(), Failure>> {
         let context = self.context.clone();
-        async move { thalweg_runtime::discard(&context, &graph, (&cluster, job), before).await }.boxed()
+        async move { thalweg_runtime::discard(&context, (&graph, &checkpoints), (&cluster, job), before).await }.boxed()
     }
 
     fn forget(&self, job: JobId, attempt: Attempt) {

@@ -329,16 +329,18 @@ impl Orders {
             Action::ConfirmCheckpoint { checkpoint } => {
                 Ok(self.if_running(job, attempt, Effect::ConfirmCheckpoint { job, attempt, checkpoint }))
             }
-            Action::Commit { graph, checkpoint, committables } => {
+            Action::Commit(publication) => {
                 let mut effects = self.fence(job, attempt, now);
-                let asked = (job, attempt, checkpoint);
+                let asked = (job, attempt, publication.checkpoint);
                 if !self.commits.contains(&asked) {
                     self.commits.push(asked);
-                    effects.push(Effect::Commit { job, attempt, checkpoint, graph, committables, trace });
+                    effects.push(Effect::Commit { cluster, job, attempt, publication, trace });
                 }
                 Ok(effects)
             }
-            Action::Discard { graph, before } => self.discard((cluster, job), (attempt, before), graph, now),
+            Action::Discard { graph, before, checkpoints } => {
+                self.discard((cluster, job), (attempt, before), (graph, checkpoints), now)
+            }
         }
     }
 
@@ -349,7 +351,7 @@ impl Orders {
         &mut self,
         (cluster, job): (ClusterId, JobId),
         (attempt, before): (Attempt, Attempt),
-        graph: Box<JobGraph>,
+        (graph, checkpoints): (Box<JobGraph>, String),
         now: Duration,
     ) -> OrderResult {
         let is_over = before > attempt;
@@ -364,7 +366,7 @@ impl Orders {
         let asked = (job, attempt, before);
         if !self.discards.contains(&asked) {
             self.discards.push(asked);
-            effects.push(Effect::Discard { cluster, job, attempt, before, graph });
+            effects.push(Effect::Discard { cluster, job, attempt, before, graph, checkpoints });
         }
         Ok(effects)
     }

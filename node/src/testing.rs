@@ -20,11 +20,10 @@ use thalweg_runtime::AttemptMeasures;
 use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
     TraceContext,
-    checkpoint::SinkCommittables,
     graph::FORMAT,
     job::{Failure, SubtaskMetrics},
     seam::Spawner,
-    session::{CoordinatorMessage, Deployment, NodeMessage, ReportBody, SubtaskState},
+    session::{CoordinatorMessage, Deployment, NodeMessage, Publication, ReportBody, SubtaskState},
 };
 use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
@@ -46,6 +45,18 @@ pub(crate) fn graph() -> JobGraph {
         operators: Vec::new(),
         edges: Vec::new(),
         settings: BTreeMap::new(),
+    }
+}
+
+/// An order to publish nothing, with the newest checkpoint.
+pub(crate) fn publication(graph: JobGraph, checkpoint: CheckpointId) -> Publication {
+    Publication {
+        graph,
+        checkpoint,
+        committables: Vec::new(),
+        published: BTreeMap::new(),
+        complete: checkpoint,
+        checkpoints: "memory:///".to_owned(),
     }
 }
 
@@ -140,8 +151,9 @@ impl Engine for FakeEngine {
 
     fn commit(
         &self,
-        _graph: Box<JobGraph>,
-        _committables: Vec<SinkCommittables>,
+        _job: (ClusterId, JobId),
+        _attempt: Attempt,
+        _publication: Box<Publication>,
     ) -> BoxFuture<'static, Result<(), Failure>> {
         async { panic!("a committer broke") }.boxed()
     }
@@ -150,7 +162,7 @@ impl Engine for FakeEngine {
         &self,
         (_, job): (ClusterId, JobId),
         _before: Attempt,
-        _graph: Box<JobGraph>,
+        _of: (Box<JobGraph>, String),
     ) -> BoxFuture<'static, Result<(), Failure>> {
         self.asked.try_send(Asked::Discard(job)).expect("there is room");
         std::future::ready(Ok(())).boxed()

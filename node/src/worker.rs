@@ -327,15 +327,16 @@ impl Worker {
                     let asked = (job, attempt, sources);
                     self.work.push(async move { Done::Discovered { asked, splits: splits.await } }.boxed());
                 }
-                Effect::Commit { job, attempt, checkpoint, graph, committables, trace } => {
+                Effect::Commit { cluster, job, attempt, publication, trace } => {
+                    let checkpoint = publication.checkpoint;
                     let span = spans::publish(self.node, (job, attempt), checkpoint, trace);
-                    let commit = spans::around(span, self.engine.commit(graph, committables));
+                    let commit = spans::around(span, self.engine.commit((cluster, job), attempt, publication));
                     let result = answer_of(&self.seams, "commit sinks", commit);
                     let asked = (job, attempt, checkpoint);
                     self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());
                 }
-                Effect::Discard { cluster, job, attempt, before, graph } => {
-                    let discard = self.engine.discard((cluster, job), before, graph);
+                Effect::Discard { cluster, job, attempt, before, graph, checkpoints } => {
+                    let discard = self.engine.discard((cluster, job), before, (graph, checkpoints));
                     let result = answer_of(&self.seams, "discard unpublished output", discard);
                     let asked = (job, attempt, before);
                     self.work.push(async move { Done::Discarded { asked, result: result.await } }.boxed());

@@ -84,7 +84,9 @@ impl ClusterState {
             Command::CompleteCheckpoint { job, attempt, manifest } => {
                 self.complete_checkpoint(index, job, attempt, manifest)
             }
-            Command::SinksCommitted { job, checkpoint } => self.sinks_committed(index, job, checkpoint),
+            Command::SinksCommitted { job, checkpoint, sinks } => {
+                self.sinks_committed(index, job, checkpoint, sinks)
+            }
             Command::ForgetCheckpoints { job, checkpoints } => self.forget_checkpoints(index, job, &checkpoints),
             Command::FailAttempt { job, attempt, failure, verdict } => {
                 self.fail_attempt(index, (job, attempt), failure, verdict)
@@ -188,6 +190,7 @@ impl ClusterState {
             last_checkpoint: CheckpointId(0),
             checkpoints: Vec::new(),
             committed: CheckpointId(0),
+            published: BTreeMap::new(),
             restarts: 0,
             restarted_by: None,
             submitted_ms: 0,

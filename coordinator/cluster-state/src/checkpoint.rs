@@ -8,7 +8,7 @@
 //! Numbers are never reused. Complete checkpoints are published in order. A live job keeps its newest checkpoint, and
 //! those that are not published yet.
 
-use thalweg_types::{Attempt, CheckpointId, JobId, JobStatus, checkpoint::ManifestRef};
+use thalweg_types::{Attempt, CheckpointId, JobId, JobStatus, checkpoint::ManifestRef, graph::OperatorIdentity};
 
 use crate::{
     apply::{Applied, current_attempt, job_to_change},
@@ -50,11 +50,18 @@ impl ClusterState {
     }
 
     /// Allowed in any status: a complete checkpoint is published even if the job has failed or was cancelled since.
-    pub(crate) fn sinks_committed(&mut self, index: u64, job: JobId, checkpoint: CheckpointId) -> Applied {
+    pub(crate) fn sinks_committed(
+        &mut self,
+        index: u64,
+        job: JobId,
+        checkpoint: CheckpointId,
+        sinks: Vec<OperatorIdentity>,
+    ) -> Applied {
         let record = job_to_change(&mut self.jobs, job)?;
         let due = record.uncommitted().map_or(CheckpointId(0), |manifest| manifest.checkpoint);
         ensure_due(job, due, checkpoint)?;
         record.committed = checkpoint;
+        record.published.extend(sinks.into_iter().map(|sink| (sink, checkpoint)));
         record.revision = index;
         Ok(vec![Event::SinksCommitted { job, checkpoint }])
     }

@@ -13,14 +13,15 @@ use serde::{Deserialize, Serialize};
 use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, Incarnation, JobId, NodeId, RequestId,
     checkpoint::{ManifestRef, SinkCommittables},
+    graph::OperatorIdentity,
     job::Failure,
     node::NodeRegistration,
 };
 use thiserror::Error;
 
 /// The format of commands and snapshots. Version 2 added checkpoints, 3 restarts of failed jobs, 4 the time at which a
-/// command was proposed.
-pub const FORMAT: u32 = 4;
+/// command was proposed, 5 which sinks a publication was of.
+pub const FORMAT: u32 = 5;
 /// The oldest format that is read. It has fewer commands; those it has mean the same.
 pub(crate) const FORMAT_MIN: u32 = 1;
 
@@ -102,6 +103,9 @@ pub enum Command {
         job: JobId,
         /// Must be the oldest complete one that is not published.
         checkpoint: CheckpointId,
+        /// The sinks of which something was published with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sinks: Vec<OperatorIdentity>,
     },
     /// Drops checkpoints that no attempt will restore.
     ForgetCheckpoints {

@@ -60,6 +60,8 @@ fn check_checkpoints(record: &JobRecord) -> Result<(), String> {
     ensure(record.committed <= record.last_checkpoint, || "published what was never begun".to_owned())?;
     let is_over = record.status.is_terminal();
     ensure(is_over || record.committed <= newest, || "published more than is complete".to_owned())?;
+    let is_published = |last: &CheckpointId| last.0 > 0 && *last <= record.committed;
+    ensure(record.published.values().all(is_published), || "a sink published what is not".to_owned())?;
     let is_known = record.committed.0 == 0 || record.checkpoint(record.committed).is_some();
     ensure(is_over || is_known || record.committed < newest, || "what was published last is forgotten".to_owned())?;
     let must_be_committed = record.status == JobStatus::Deploying || record.ended_well();

@@ -7,6 +7,7 @@ use thalweg_types::{
     Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
     bug::{self, Bug},
     checkpoint::{ManifestRef, SinkCommittables},
+    graph::OperatorIdentity,
     job::Failure,
     node::{NodeRegistration, NodeState},
 };
@@ -68,6 +69,10 @@ pub struct JobRecord {
     /// What the sinks prepared up to this checkpoint is published.
     #[serde(default)]
     pub committed: CheckpointId,
+    /// Of each sink, the checkpoint with which something of it was published last. A destination that keeps its own
+    /// progress is held against this.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub published: BTreeMap<OperatorIdentity, CheckpointId>,
     /// How many times a client has started the job again after it failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u32,

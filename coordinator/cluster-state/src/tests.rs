@@ -11,6 +11,7 @@ use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, KeyGroupTable, NodeId, OperatorId,
     RequestId,
     checkpoint::{ManifestRef, SinkCommittables},
+    graph::OperatorIdentity,
     job::{Failure, FailureKind},
     node::{NodeRegistration, NodeState},
 };
@@ -103,7 +104,13 @@ fn complete_checkpoint(job: u64, attempt: u32, checkpoint: u64) -> Command {
 }
 
 fn committed(job: u64, checkpoint: u64) -> Command {
-    Command::SinksCommitted { job: JobId(job), checkpoint: CheckpointId(checkpoint) }
+    published(job, checkpoint, &[])
+}
+
+/// As `committed`, with something of these sinks.
+fn published(job: u64, checkpoint: u64, sinks: &[u64]) -> Command {
+    let sinks = sinks.iter().copied().map(OperatorIdentity).collect();
+    Command::SinksCommitted { job: JobId(job), checkpoint: CheckpointId(checkpoint), sinks }
 }
 
 fn forget(job: u64, checkpoints: &[u64]) -> Command {
@@ -352,6 +359,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     let job = || 1..4u64;
     let attempt = || 0..5u32;
     let kind = prop_oneof![Just(FailureKind::Node), Just(FailureKind::Operator), Just(FailureKind::Data)];
+    let sinks = prop::collection::vec(1..4u64, 0..3);
     let verdict = prop_oneof![3 => Just(Verdict::Restart), 1 => Just(Verdict::Fail)];
     let slices = prop::collection::vec((1..4u64, 1..3u64), 1..4).prop_map(|slices| {
         let incarnations: BTreeMap<u64, u64> = slices.iter().copied().collect();
@@ -381,7 +389,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         }),
         6 => (job(), attempt(), 1..6u64).prop_map(|(job, attempt, id)| begin_checkpoint(job, attempt, id)),
         6 => (job(), attempt(), 1..6u64).prop_map(|(job, attempt, id)| complete_checkpoint(job, attempt, id)),
-        6 => (job(), 1..6u64).prop_map(|(job, id)| committed(job, id)),
+        6 => (job(), 1..6u64, sinks).prop_map(|(job, id, sinks)| published(job, id, &sinks)),
         3 => (job(), prop::collection::vec(1..6u64, 0..3)).prop_map(|(job, ids)| forget(job, &ids)),
         3 => (job(), attempt()).prop_map(|(job, attempt)| Command::FinishJob {
             job: JobId(job),

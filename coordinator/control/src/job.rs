@@ -334,14 +334,16 @@ impl JobController {
             return;
         }
         let refused = || failure(FailureKind::Node, format!("{node} refused an order: {reason}"));
-        match order.action {
-            Action::Commit { checkpoint: CheckpointId::FINAL, .. } => self.facts.on_committed(node, Err(refused())),
-            Action::Commit { checkpoint, .. } => {
-                self.checkpoints.publishing.on_committed(node, checkpoint, Err(refused()));
+        match &order.action {
+            Action::Commit(publication) if publication.checkpoint == CheckpointId::FINAL => {
+                self.facts.on_committed(node, Err(refused()));
             }
-            Action::Discard { before, .. } => self.on_discarded(node, before, Err(FailureKind::Node), now),
+            Action::Commit(publication) => {
+                self.checkpoints.publishing.on_committed(node, publication.checkpoint, Err(refused()));
+            }
+            Action::Discard { before, .. } => self.on_discarded(node, *before, Err(FailureKind::Node), now),
             Action::BeginCheckpoint { checkpoint } => {
-                self.checkpoints.on_failed(checkpoint, &format!("{node} refused it: {reason}"));
+                self.checkpoints.on_failed(*checkpoint, &format!("{node} refused it: {reason}"));
             }
             // A node refuses these only after it has dropped the attempt, and then it reports why.
             Action::Start | Action::Stop | Action::Cancel => {}

@@ -63,9 +63,8 @@ impl LeaderTerm {
                 }
                 Effect::Order { node, attempt, action } => {
                     self.notice_given_up(job, attempt, &action);
-                    if let (Action::Commit { checkpoint, .. }, Some(measures)) = (&action, self.measures.get_mut(&job))
-                    {
-                        measures.on_commit_ordered(*checkpoint, self.seams.clock.monotonic());
+                    if let (Action::Commit(publication), Some(measures)) = (&action, self.measures.get_mut(&job)) {
+                        measures.on_commit_ordered(publication.checkpoint, self.seams.clock.monotonic());
                     }
                     self.order(node, job, attempt, action);
                 }

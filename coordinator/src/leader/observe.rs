@@ -121,7 +121,7 @@ impl Observer {
             Action::Deploy(_) => spans.deploy(attempt),
             Action::Start => spans.started(),
             Action::BeginCheckpoint { checkpoint } => spans.checkpoint(attempt, *checkpoint),
-            Action::Commit { checkpoint, .. } => spans.publish(*checkpoint, true),
+            Action::Commit(publication) => spans.publish(publication.checkpoint, true),
             Action::Cancel | Action::Stop | Action::Discard { .. } => None,
             Action::AbortCheckpoint { .. } | Action::ConfirmCheckpoint { .. } => None,
         }

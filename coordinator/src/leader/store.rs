@@ -12,7 +12,7 @@ use thalweg_ingest_log::{LogPosition, unneeded};
 use thalweg_storage::{CheckpointStore, ListedObject, StorageError, names};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobId, Term,
-    checkpoint::{Manifest, ManifestRef},
+    checkpoint::{Manifest, ManifestRef, staged_objects},
     job::{Failure, FailureKind},
     seam::Seams,
     session::ALL_ATTEMPTS,
@@ -127,7 +127,8 @@ async fn get(store: &CheckpointStore, owner: &Owner, reference: &ManifestRef) ->
     Ok(manifest)
 }
 
-/// Deletes the objects of dropped checkpoints that no kept one needs.
+/// Deletes the objects of dropped checkpoints that no kept one needs. With them goes what sinks had staged for their
+/// committers: a checkpoint is dropped only when that is published, so no manifest keeps it.
 ///
 /// It reads the kept manifests first, and deletes nothing if one cannot be read. An object that a kept manifest names
 /// stays, whoever wrote it. Of attempts before `older_than`, everything else is deleted. Of other attempts, or without
@@ -155,7 +156,7 @@ async fn collect(
     for reference in drop {
         // A manifest that is damaged or gone names no objects. Delete it all the same.
         match store.get_manifest(reference).await {
-            Ok(manifest) => useless.extend(objects_of(&manifest)),
+            Ok(manifest) => useless.extend(objects_of(&manifest).chain(staged_of(&manifest))),
             Err(StorageError::NotFound { .. } | StorageError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -211,6 +212,12 @@ async fn useless_segments(
     }
     let listed = store.list(&names::ingest_prefix(&owner.cluster, owner.job)).await?;
     Ok(unneeded(listed.into_iter().map(|object| object.name).collect(), kept))
+}
+
+fn staged_of(manifest: &Manifest) -> impl Iterator<Item = String> {
+    let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
+    let committables = prepared.flat_map(|prepared| &prepared.committables.committables);
+    committables.flat_map(staged_objects).map(str::to_owned)
 }
 
 fn objects_of(manifest: &Manifest) -> impl Iterator<Item = String> {

@@ -221,7 +221,7 @@ fn outgoing(
 async fn encoded(seams: Seams, message: CoordinatorMessage) -> Result<v1::CoordinatorMessage, Status> {
     let may_be_large = matches!(
         &message,
-        CoordinatorMessage::Order { order, .. } if matches!(order.action, Action::Deploy(_) | Action::Commit { .. })
+        CoordinatorMessage::Order { order, .. } if matches!(order.action, Action::Deploy(_) | Action::Commit(_))
     );
     if !may_be_large {
         return Ok(message.into());

@@ -15,8 +15,8 @@ use thalweg_types::{
     node::NodeRegistration,
     seam::{Seams, TaskHandle},
     session::{
-        ALL_ATTEMPTS, Action, CoordinatorMessage, Deployment, NodeMessage, Order, Report, ReportBody, SubtaskReport,
-        SubtaskState,
+        ALL_ATTEMPTS, Action, CoordinatorMessage, Deployment, NodeMessage, Order, Publication, Report, ReportBody,
+        SubtaskReport, SubtaskState,
     },
 };
 use tokio::sync::{Notify, mpsc};
@@ -260,7 +260,8 @@ impl Process {
                 self.books.lock().unwrap().attempts.remove(&(job, attempt));
                 self.report(vec![Report { job, attempt, body: ReportBody::Gone }])
             }
-            Action::Commit { checkpoint, committables, .. } => {
+            Action::Commit(publication) => {
+                let Publication { checkpoint, committables, .. } = *publication;
                 let commit = (job, attempt, committables.len());
                 let mut books = self.books.lock().unwrap();
                 if checkpoint != CheckpointId::FINAL {

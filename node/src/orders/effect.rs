@@ -2,8 +2,7 @@
 
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, TraceContext,
-    checkpoint::SinkCommittables,
-    session::{Deployment, NodeMessage},
+    session::{Deployment, NodeMessage, Publication},
 };
 
 /// What the holder must do.
@@ -39,15 +38,21 @@ pub(crate) enum Effect {
     ConfirmCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
     /// Publish, and call `on_committed`.
     Commit {
+        cluster: ClusterId,
         job: JobId,
         attempt: Attempt,
-        checkpoint: CheckpointId,
-        graph: Box<JobGraph>,
-        committables: Vec<SinkCommittables>,
+        publication: Box<Publication>,
         trace: Option<TraceContext>,
     },
     /// Remove unpublished output of attempts older than `before`, and call `on_discarded`.
-    Discard { cluster: ClusterId, job: JobId, attempt: Attempt, before: Attempt, graph: Box<JobGraph> },
+    Discard {
+        cluster: ClusterId,
+        job: JobId,
+        attempt: Attempt,
+        before: Attempt,
+        graph: Box<JobGraph>,
+        checkpoints: String,
+    },
     /// Drop what is still held for a cancelled attempt: its handle, and rows that nobody will fetch.
     Forget { job: JobId, attempt: Attempt },
     /// Send over the session, if there is one.

@@ -11,7 +11,7 @@ use thalweg_types::{
 };
 
 use super::*;
-use crate::testing::{deployment, graph};
+use crate::testing::{deployment, graph, publication};
 
 mod properties;
 
@@ -31,16 +31,17 @@ fn order(attempt: u32, action: Action) -> Order {
 }
 
 fn commit() -> Action {
-    Action::Commit { graph: Box::new(graph()), checkpoint: CheckpointId::FINAL, committables: Vec::new() }
+    Action::Commit(Box::new(publication(graph(), CheckpointId::FINAL)))
 }
 
 fn discard() -> Action {
-    Action::Discard { graph: Box::new(graph()), before: ALL_ATTEMPTS }
+    sweep(ALL_ATTEMPTS.0)
 }
 
 /// Removes output of attempts older than this one.
 fn sweep(before: u32) -> Action {
-    Action::Discard { graph: Box::new(graph()), before: Attempt(before) }
+    let checkpoints = "memory://checkpoints".to_owned();
+    Action::Discard { graph: Box::new(graph()), before: Attempt(before), checkpoints }
 }
 
 fn failure() -> Failure {

@@ -11,7 +11,10 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::{
     orders::{Limits, Orders},
-    testing::{Asked, EngineProbe, FakeEngine, FakeLeader, FakeSession, deployment, graph, registered, serve_follower},
+    testing::{
+        Asked, EngineProbe, FakeEngine, FakeLeader, FakeSession, deployment, graph, publication, registered,
+        serve_follower,
+    },
     worker::{Worker, WorkerExit},
 };
 
@@ -227,12 +230,7 @@ async fn work_that_panics_is_reported_as_failed() {
     assert_eq!(session.hear_news().await, taken(1));
     let discovered = Report { job: JOB, attempt: ONE, body: ReportBody::Discovered { splits: Ok(Vec::new()) } };
     assert_eq!(session.hear_news().await, NodeMessage::Report { sequence: 1, report: discovered });
-    session
-        .say(order(
-            2,
-            Action::Commit { graph: Box::new(graph()), checkpoint: CheckpointId(1), committables: Vec::new() },
-        ))
-        .await;
+    session.say(order(2, Action::Commit(Box::new(publication(graph(), CheckpointId(1)))))).await;
     assert_eq!(session.hear_news().await, taken(2));
     let NodeMessage::Report { report: Report { body: ReportBody::Committed { result: Err(failure), .. }, .. }, .. } =
         session.hear_news().await

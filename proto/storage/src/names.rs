@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state     a subtask's state, of one checkpoint
+//! CLUSTER/job-J/attempt-A/staged-SINK-SUBTASK-NUMBER.state rows that a sink's writer has staged for its committer
 //! CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json      all of a checkpoint
 //! CLUSTER/job-J/ingest/LOG/NUMBER.segment                  records that were POSTed: see `thalweg-ingest-log`
 //! ```
@@ -11,7 +12,7 @@
 //! next number of a log. A checkpoint in a manifest's name has at least 12 digits, and so has a segment's number, so
 //! that names sort by these numbers.
 
-use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, SubtaskId, Term};
+use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, SubtaskId, Term, graph::OperatorIdentity};
 
 /// The folder of everything that a job writes, without `/` at its end.
 #[must_use]
@@ -33,6 +34,18 @@ pub fn state_object(
     format!("{prefix}/attempt-{}/{}-{index}-{}.state", attempt.0, chain.0, checkpoint.0)
 }
 
+/// The object of this number that the writer of a sink's subtask has staged in an attempt.
+#[must_use]
+pub fn staged_object(
+    (cluster, job): (&ClusterId, JobId),
+    attempt: Attempt,
+    sink: OperatorIdentity,
+    subtask: u32,
+    number: u64,
+) -> String {
+    format!("{}/attempt-{}/staged-{sink}-{subtask}-{number}.state", job_prefix(cluster, job), attempt.0)
+}
+
 /// A checkpoint's manifest as the leader of a term writes it.
 #[must_use]
 pub fn manifest(cluster: &ClusterId, job: JobId, checkpoint: CheckpointId, attempt: Attempt, term: Term) -> String {
@@ -49,15 +62,27 @@ pub fn ingest_prefix(cluster: &ClusterId, job: JobId) -> String {
 #[must_use]
 pub fn attempt_of(name: &str) -> Option<Attempt> {
     match parse(name)? {
-        ObjectName::State { attempt, .. } | ObjectName::Manifest { attempt, .. } => Some(attempt),
+        ObjectName::State { attempt, .. }
+        | ObjectName::Staged { attempt, .. }
+        | ObjectName::Manifest { attempt, .. } => Some(attempt),
     }
 }
 
-/// The checkpoint that an object was written for; `None` if the name has another form.
+/// The sink whose writer has staged an object, and the attempt; `None` if the name has another form.
+#[must_use]
+pub fn staged_by(name: &str) -> Option<(OperatorIdentity, Attempt)> {
+    match parse(name)? {
+        ObjectName::Staged { sink, attempt, .. } => Some((sink, attempt)),
+        ObjectName::State { .. } | ObjectName::Manifest { .. } => None,
+    }
+}
+
+/// The checkpoint that an object was written for; `None` if the name does not tell.
 #[must_use]
 pub fn checkpoint_of(name: &str) -> Option<CheckpointId> {
     match parse(name)? {
         ObjectName::State { checkpoint, .. } | ObjectName::Manifest { checkpoint, .. } => Some(checkpoint),
+        ObjectName::Staged { .. } => None,
     }
 }
 
@@ -71,6 +96,7 @@ pub fn is_manifest(name: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ObjectName {
     State { job: JobId, attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    Staged { job: JobId, attempt: Attempt, sink: OperatorIdentity, subtask: u32, number: u64 },
     Manifest { job: JobId, checkpoint: CheckpointId, attempt: Attempt, term: Term },
 }
 
@@ -88,7 +114,14 @@ pub(crate) fn parse(name: &str) -> Option<ObjectName> {
         return Some(ObjectName::Manifest { job, checkpoint: CheckpointId(checkpoint), attempt, term: Term(term) });
     };
     let attempt = Attempt(u32::try_from(number(third.strip_prefix("attempt-")?)?).ok()?);
-    let [chain, index, checkpoint] = numbers(state.strip_suffix(".state")?)?;
+    let state = state.strip_suffix(".state")?;
+    if let Some(staged) = state.strip_prefix("staged-") {
+        let mut parts = staged.split('-');
+        let (sink, subtask, at) = (parts.next()?.parse().ok()?, number(parts.next()?)?, number(parts.next()?)?);
+        let subtask = u32::try_from(subtask).ok().filter(|_| parts.next().is_none())?;
+        return Some(ObjectName::Staged { job, attempt, sink, subtask, number: at });
+    }
+    let [chain, index, checkpoint] = numbers(state)?;
     let chain = thalweg_types::ChainId(u32::try_from(chain).ok()?);
     let subtask = SubtaskId { chain, index: u32::try_from(index).ok()? };
     Some(ObjectName::State { job, attempt, subtask, checkpoint: CheckpointId(checkpoint) })
@@ -123,6 +156,11 @@ mod tests {
         assert_eq!(whole, "00c0ffee00c0ffee/job-3/manifest-000000000051-4-9.json");
         assert_eq!((attempt_of(&whole), checkpoint_of(&whole)), (Some(Attempt(4)), Some(CheckpointId(51))));
         assert!(is_manifest(&whole) && !is_manifest(&state));
+        let staged = staged_object((&cluster, job), Attempt(4), OperatorIdentity(0xfeed), 7, 51);
+        assert_eq!(staged, "00c0ffee00c0ffee/job-3/attempt-4/staged-000000000000feed-7-51.state");
+        assert_eq!((attempt_of(&staged), checkpoint_of(&staged)), (Some(Attempt(4)), None));
+        assert_eq!(staged_by(&staged), Some((OperatorIdentity(0xfeed), Attempt(4))));
+        assert_eq!(staged_by(&state), None);
         let last = manifest(&cluster, job, CheckpointId::FINAL, Attempt(4), Term(9));
         assert_eq!(checkpoint_of(&last), Some(CheckpointId::FINAL));
     }
@@ -141,6 +179,10 @@ mod tests {
             "c/job-1/attempt-4294967296/0-0-1.state",
             "c/job-1/attempt-1/0-0-1.state/more",
             "c/job-1/attempt-1/0-0-99999999999999999999.state",
+            "c/job-1/attempt-1/staged-1-0-1.state",
+            "c/job-1/attempt-1/staged-0123456789abcdef-0.state",
+            "c/job-1/attempt-1/staged-0123456789abcdef-0-1-2.state",
+            "c/job-1/attempt-1/staged-0123456789abcdef-4294967296-1.state",
         ];
         assert!(others.iter().all(|name| parse(name).is_none()));
     }

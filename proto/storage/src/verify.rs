@@ -151,7 +151,7 @@ async fn find(url: &str, stores: &ObjectStores) -> Result<(CheckpointStore, Stri
     let listed = store.list(name).await?.into_iter();
     let manifests = listed.filter_map(|object| match names::parse(&object.name)? {
         ObjectName::Manifest { checkpoint, attempt, term, .. } => Some(((checkpoint, attempt, term), object.name)),
-        ObjectName::State { .. } => None,
+        ObjectName::State { .. } | ObjectName::Staged { .. } => None,
     });
     let newest = manifests.max().map(|(_, name)| name);
     let newest = newest.ok_or_else(|| StorageError::NoCheckpoint { url: url.to_owned() })?;

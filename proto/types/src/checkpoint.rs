@@ -27,10 +27,12 @@ use crate::{
 mod columns;
 mod matching;
 mod recorded;
+mod staged;
 
 pub use columns::{Names, column_difference};
 pub use matching::{Matching, UnmatchedState};
 pub use recorded::{RecordedColumn, RecordedExchange, RecordedGraph, RecordedOperator};
+pub use staged::{STAGED, staged_objects};
 
 /// The version of the manifest format that is written.
 pub const MANIFEST_FORMAT: u32 = 2;

@@ -16,6 +16,8 @@
 //!
 //! Every order carries (term, job, attempt). A node refuses orders that are older than what it has seen.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -144,19 +146,32 @@ pub enum Action {
         checkpoint: CheckpointId,
     },
     /// Publish the committables of sinks; answered by `ReportBody::Committed`.
-    Commit {
-        graph: Box<JobGraph>,
-        /// The checkpoint that they belong to; `CheckpointId::FINAL` for a job whose input has ended.
-        checkpoint: CheckpointId,
-        committables: Vec<SinkCommittables>,
-    },
+    Commit(Box<Publication>),
     /// Remove output of the job's attempts that is hidden and will not be published; answered by `ReportBody::Discarded`.
     Discard {
         graph: Box<JobGraph>,
         /// Only output of attempts before this one: the order's own attempt while that lives. `ALL_ATTEMPTS` for a job
         /// that has ended, whose attempts are gone from all nodes.
         before: Attempt,
+        /// Where checkpoints are kept, and rows beside them that were staged for committers.
+        checkpoints: String,
     },
+}
+
+/// What sinks have prepared, to be published, and what a destination that keeps its own progress is held against.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publication {
+    pub graph: JobGraph,
+    /// The checkpoint that the committables belong to; `CheckpointId::FINAL` for a job whose input has ended.
+    pub checkpoint: CheckpointId,
+    pub committables: Vec<SinkCommittables>,
+    /// Of sinks with committables, the checkpoint with which something of theirs was published last before this one. A sink of
+    /// which nothing was published is left out.
+    pub published: BTreeMap<OperatorId, CheckpointId>,
+    /// The newest complete checkpoint, at least `checkpoint`.
+    pub complete: CheckpointId,
+    /// Where checkpoints are kept, and rows beside them that were staged for committers.
+    pub checkpoints: String,
 }
 
 /// A number above all attempts.

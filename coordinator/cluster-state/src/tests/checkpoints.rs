@@ -32,6 +32,8 @@ fn not_due(due: u64, given: u64) -> Rejection {
 pub(super) fn check_step(old: &JobRecord, new: &JobRecord) {
     assert!(new.last_checkpoint >= old.last_checkpoint, "numbers are not used twice");
     assert!(new.committed >= old.committed, "what is published stays so");
+    let goes_back = |(sink, last): (_, &CheckpointId)| new.published.get(sink).is_none_or(|now| now < last);
+    assert!(!old.published.iter().any(goes_back), "what is published of a sink stays so");
     let published: Vec<_> = old.checkpoints.iter().map(|manifest| manifest.checkpoint).collect();
     let skipped = published.iter().filter(|id| **id > old.committed && **id < new.committed).count();
     assert_eq!(skipped, 0, "in the order of checkpoints");
@@ -81,6 +83,21 @@ fn a_job_finishes_after_what_its_checkpoints_hold_is_published() {
     applied(&mut state, committed(1, 1));
     applied(&mut state, finish);
     assert_eq!(status(&state), JobStatus::Finished);
+}
+
+#[test]
+fn the_record_knows_with_which_checkpoint_a_sink_published_last() {
+    let mut state = with_complete(1..=3);
+    let last = |state: &ClusterState, sink| record(state).published.get(&OperatorIdentity(sink)).copied();
+    assert_eq!((last(&state, 7), last(&state, 8)), (None, None));
+    applied(&mut state, published(1, 1, &[7, 8]));
+    applied(&mut state, published(1, 2, &[8]));
+    applied(&mut state, committed(1, 3));
+    assert_eq!((last(&state, 7), last(&state, 8)), (Some(CheckpointId(1)), Some(CheckpointId(2))));
+    assert_eq!(rejection(&state, published(1, 3, &[7])), not_due(0, 3));
+    applied(&mut state, fail(1, 1, FailureKind::Node, Verdict::Restart));
+    applied(&mut state, begin(1, 2, &[(1, 10)]));
+    assert_eq!(last(&state, 7), Some(CheckpointId(1)), "over all attempts");
 }
 
 #[test]

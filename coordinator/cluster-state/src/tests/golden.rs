@@ -10,19 +10,22 @@ use thalweg_types::{
 };
 
 use super::{
-    begin, begin_checkpoint, committed, complete, complete_checkpoint, fail, forget, register, restart, run, running,
-    submit,
+    begin, begin_checkpoint, committed, complete, complete_checkpoint, fail, forget, published, register, restart, run,
+    running, submit,
 };
 use crate::{ClusterState, Command, EndMode, FORMAT, Verdict};
 
-const COMMANDS: &str = include_str!("golden/commands-4.jsonl");
+const COMMANDS: &str = include_str!("golden/commands-5.jsonl");
+/// Written before publications told their sinks.
+const COMMANDS_4: &str = include_str!("golden/commands-4.jsonl");
 /// Written before the times of submission and end were recorded.
 const COMMANDS_3: &str = include_str!("golden/commands-3.jsonl");
 /// Written before failed jobs could be started again.
 const COMMANDS_2: &str = include_str!("golden/commands-2.jsonl");
 /// Written before there were checkpoints.
 const COMMANDS_1: &str = include_str!("golden/commands-1.jsonl");
-const SNAPSHOT: &str = include_str!("golden/snapshot-4.json");
+const SNAPSHOT: &str = include_str!("golden/snapshot-5.json");
+const SNAPSHOT_4: &str = include_str!("golden/snapshot-4.json");
 const SNAPSHOT_3: &str = include_str!("golden/snapshot-3.json");
 const SNAPSHOT_2: &str = include_str!("golden/snapshot-2.json");
 const SNAPSHOT_1: &str = include_str!("golden/snapshot-1.json");
@@ -53,11 +56,12 @@ fn one_of_each() -> Vec<Command> {
         forget(1, &[1, 2]),
         Command::MoveAttempt { job, attempt },
         restart(&running(), "again", 1),
+        published(1, 2, &[7, 8]),
     ]
 }
 
 #[test]
-fn commands_have_the_bytes_of_format_4() {
+fn commands_have_the_bytes_of_format_5() {
     let written: Vec<String> =
         one_of_each().iter().map(|command| String::from_utf8(command.to_bytes(Duration::ZERO)).unwrap()).collect();
     assert_eq!(written, COMMANDS.lines().collect::<Vec<_>>());
@@ -65,12 +69,13 @@ fn commands_have_the_bytes_of_format_4() {
     assert_eq!(read, one_of_each());
 }
 
-/// A state in which a job has run, with a checkpoint.
-fn state() -> ClusterState {
+/// A state in which a job has run, with a checkpoint that these sinks have published.
+fn state(sinks: &[u64]) -> ClusterState {
     let mut state = running();
     let _ = state.apply(6, Command::InitCluster { cluster: ClusterId("c0ffee".to_owned()) });
     let _ = state.apply(7, register(2, 21, 2));
-    let checkpoints = [begin_checkpoint(1, 1, 1), complete_checkpoint(1, 1, 1), committed(1, 1), complete(1, 1)];
+    let publishing = published(1, 1, sinks);
+    let checkpoints = [begin_checkpoint(1, 1, 1), complete_checkpoint(1, 1, 1), publishing, complete(1, 1)];
     for (command, index) in checkpoints.into_iter().zip(8..) {
         state.apply(index, command).into_result().unwrap();
     }
@@ -84,14 +89,16 @@ fn golden_files_of_the_newest_format_are_made() {
     let line = |command: &Command| [command.to_bytes(Duration::ZERO).as_slice(), b"\n"].concat();
     let commands: Vec<Vec<u8>> = one_of_each().iter().map(line).collect();
     fs::write(folder.join(format!("commands-{FORMAT}.jsonl")), commands.concat()).unwrap();
-    fs::write(folder.join(format!("snapshot-{FORMAT}.json")), [state().to_bytes().as_slice(), b"\n"].concat()).unwrap();
+    fs::write(folder.join(format!("snapshot-{FORMAT}.json")), [state(&[7]).to_bytes().as_slice(), b"\n"].concat()).unwrap();
 }
 
 #[test]
-fn a_snapshot_has_the_bytes_of_format_4() {
-    let state = state();
-    assert_eq!(String::from_utf8(state.to_bytes()).unwrap(), SNAPSHOT.trim_end());
-    assert_eq!(ClusterState::from_bytes(SNAPSHOT.trim_end().as_bytes()).unwrap(), state);
+fn a_snapshot_has_the_bytes_of_format_5() {
+    let newest = state(&[7]);
+    assert_eq!(String::from_utf8(newest.to_bytes()).unwrap(), SNAPSHOT.trim_end());
+    assert_eq!(ClusterState::from_bytes(SNAPSHOT.trim_end().as_bytes()).unwrap(), newest);
+    let state = state(&[]);
+    assert_eq!(ClusterState::from_bytes(SNAPSHOT_4.trim_end().as_bytes()).unwrap(), state);
     assert_eq!(ClusterState::from_bytes(SNAPSHOT_3.trim_end().as_bytes()).unwrap(), state);
     assert_eq!(ClusterState::from_bytes(SNAPSHOT_2.trim_end().as_bytes()).unwrap(), state);
 }
@@ -102,15 +109,17 @@ fn times_are_part_of_the_bytes_where_they_are_known() {
     let bytes = command.to_bytes(Duration::from_millis(1234));
     assert_eq!(
         String::from_utf8_lossy(&bytes),
-        r#"{"format":4,"at_ms":1234,"command":{"forget_nodes":{"nodes":[1]}}}"#
+        r#"{"format":5,"at_ms":1234,"command":{"forget_nodes":{"nodes":[1]}}}"#
     );
     assert_eq!(Command::from_bytes(&bytes).unwrap(), (command, 1234));
 }
 
 #[test]
-fn what_format_3_wrote_is_read() {
-    let commands = COMMANDS_3.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap().0);
-    assert_eq!(commands.collect::<Vec<_>>(), one_of_each());
+fn what_formats_3_and_4_wrote_is_read() {
+    for written in [COMMANDS_3, COMMANDS_4] {
+        let commands = written.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap().0);
+        assert_eq!(commands.collect::<Vec<_>>(), one_of_each()[..written.lines().count()]);
+    }
 }
 
 #[test]
@@ -133,7 +142,7 @@ fn what_format_1_wrote_is_read() {
 
 #[test]
 fn a_snapshot_of_another_format_is_refused() {
-    let newer = SNAPSHOT.replacen("\"format\":4", "\"format\":5", 1);
+    let newer = SNAPSHOT.replacen("\"format\":5", "\"format\":6", 1);
     let error = ClusterState::from_bytes(newer.trim_end().as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 5, expected 4");
+    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 6, expected 5");
 }

@@ -341,8 +341,9 @@ impl JobController {
         let node = super::attached_node(view, 0).filter(|_| bug::is_active(Bug::CommitBeforeDurable));
         let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
         let committables = super::publish::grouped(prepared);
-        let (graph, checkpoint) = (Box::new(self.graph.clone()), manifest.checkpoint);
-        let order = |(node, _)| self.order(node, Action::Commit { graph, checkpoint, committables });
+        let checkpoint = manifest.checkpoint;
+        let order =
+            |(node, _)| self.order(node, self.publication(view, (checkpoint, checkpoint), committables));
         node.map(order).into_iter().collect()
     }
 

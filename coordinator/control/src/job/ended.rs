@@ -108,7 +108,8 @@ impl JobController {
         }
         let (node, incarnation) = attached_node(view, removal.failures)?;
         removal.on = Some((node, incarnation));
-        Some(self.order(node, Action::Discard { graph: Box::new(self.graph.clone()), before }))
+        let (graph, checkpoints) = (Box::new(self.graph.clone()), view.checkpoints.to_owned());
+        Some(self.order(node, Action::Discard { graph, before, checkpoints }))
     }
 
     fn removal(&mut self, before: Attempt) -> Option<&mut Removal> {

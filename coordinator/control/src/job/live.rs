@@ -138,10 +138,8 @@ impl JobController {
         }
         let Some((node, incarnation)) = attached_node(view, self.facts.commits_failed) else { return Vec::new() };
         self.facts.committing_on = Some((node, incarnation));
-        let graph = Box::new(self.graph.clone());
-        let (checkpoint, committables) = (CheckpointId::FINAL, committables.to_vec());
-        let action = Action::Commit { graph, checkpoint, committables };
-        vec![self.order(node, action)]
+        let publication = self.publication(view, (CheckpointId::FINAL, CheckpointId::FINAL), committables.to_vec());
+        vec![self.order(node, publication)]
     }
 
     /// Notices nodes that were lost, that dropped the attempt, or that leave. If a failure is known, a node that

@@ -5,18 +5,26 @@
 //!                                                            '-- nothing was prepared ------------------------^
 //! ```
 //!
+//! A destination may keep its own progress, and is then held against the record: so an order tells with which checkpoint
+//! the sink has published last, and which one is the newest; and `SinksCommitted` names the sinks of which something was
+//! published (`docs/design/sinks.md`).
+//!
 //! A checkpoint that completes while an earlier one is being published waits. Failures that may pass are retried
 //! without limit. Any other failure fails a live job. An ended job retries it at the longest pause, because the store's
 //! operator may repair it. Nothing of the job is discarded before everything is published.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{
     CheckpointId, Incarnation, NodeId, OperatorId,
-    checkpoint::{Prepared, SinkCommittables},
+    checkpoint::{Prepared, RecordedOperator, SinkCommittables},
+    graph::OperatorIdentity,
     job::Failure,
-    session::Action,
+    session::{Action, Publication},
     settings::JobSettings,
 };
 
@@ -59,15 +67,17 @@ impl JobController {
         if self.checkpoints.publishing.checkpoint != checkpoint {
             self.checkpoints.publishing = Publishing { checkpoint, ..Publishing::default() };
         }
-        let is_done = Effect::Propose(Command::SinksCommitted { job: self.job, checkpoint });
-        match self.checkpoints.publishing.result.clone() {
-            Some(Ok(())) => return vec![is_done],
+        let is_done = match self.checkpoints.publishing.result.clone() {
             Some(Err(failure)) if !restart::passes(failure.kind) && !view.record.status.is_terminal() => {
                 return vec![Effect::Propose(Command::FailJob { job: self.job, failure })];
             }
-            Some(Err(failure)) => self.retry_publishing(view, failure),
-            None => {}
-        }
+            Some(Err(failure)) => {
+                self.retry_publishing(view, failure);
+                false
+            }
+            Some(Ok(())) => true,
+            None => false,
+        };
         let committed = view.record.committed;
         let manifest = match self.manifest(view, checkpoint) {
             Ok(manifest) => manifest,
@@ -75,7 +85,37 @@ impl JobController {
         };
         let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
         let committables = grouped(prepared.filter(|prepared| prepared.epoch > committed));
-        if committables.is_empty() { vec![is_done] } else { self.order_publication(view, checkpoint, committables) }
+        if !is_done && !committables.is_empty() {
+            return self.order_publication(view, checkpoint, committables);
+        }
+        let sinks = self.sinks_of(&committables).map(|(_, identity)| identity).collect();
+        vec![Effect::Propose(Command::SinksCommitted { job: self.job, checkpoint, sinks })]
+    }
+
+    /// The sinks that have committables among these, each once.
+    fn sinks_of(&self, committables: &[SinkCommittables]) -> impl Iterator<Item = (OperatorId, OperatorIdentity)> {
+        let named: BTreeSet<OperatorId> = committables.iter().map(|prepared| prepared.sink).collect();
+        let is_sink = |operator: &&RecordedOperator| self.graph.operator(operator.operator).kind.as_sink().is_some();
+        let sinks = self.recorded.operators.iter().filter(is_sink);
+        sinks.map(|sink| (sink.operator, sink.identity)).filter(move |(sink, _)| named.contains(sink))
+    }
+
+    /// The order to publish. `complete` is the newest complete checkpoint.
+    pub(super) fn publication(
+        &self,
+        view: &JobView<'_>,
+        (checkpoint, complete): (CheckpointId, CheckpointId),
+        committables: Vec<SinkCommittables>,
+    ) -> Action {
+        let last = |(sink, identity): (OperatorId, OperatorIdentity)| Some((sink, *view.record.published.get(&identity)?));
+        Action::Commit(Box::new(Publication {
+            graph: self.graph.clone(),
+            checkpoint,
+            published: self.sinks_of(&committables).filter_map(last).collect(),
+            committables,
+            complete,
+            checkpoints: view.checkpoints.to_owned(),
+        }))
     }
 
     fn order_publication(
@@ -90,8 +130,9 @@ impl JobController {
         }
         let Some((node, incarnation)) = attached_node(view, publishing.failures) else { return Vec::new() };
         publishing.on = Some((node, incarnation));
-        let graph = Box::new(self.graph.clone());
-        vec![self.order(node, Action::Commit { graph, checkpoint, committables })]
+        let newest = view.record.newest_checkpoint().map_or(checkpoint, |manifest| manifest.checkpoint);
+        let publication = self.publication(view, (checkpoint, newest), committables);
+        vec![self.order(node, publication)]
     }
 
     fn retry_publishing(&mut self, view: &JobView<'_>, failure: Failure) {

@@ -68,7 +68,8 @@ fn a_job_with_something_to_publish_is_always_looked_after_and_never_forgotten() 
     assert_eq!(uncleared(&state), (vec![unpublished], (2..100).rev().map(JobId).collect()), "none is left out");
     let first = |state: &ClusterState, max| forgettable_job(state, max, |_| false).map(|(job, _)| job);
     assert_eq!(first(&state, 10), Some(JobId(2)));
-    apply(&mut state, Command::SinksCommitted { job: unpublished, checkpoint: CheckpointId(1) });
+    let committed = Command::SinksCommitted { job: unpublished, checkpoint: CheckpointId(1), sinks: Vec::new() };
+    apply(&mut state, committed);
     assert_eq!(uncleared(&state).1[0], unpublished, "its objects are there");
     assert_eq!(first(&state, 98), Some(JobId(2)), "it has changed last");
     assert_eq!(first(&state, 99), None);

@@ -77,7 +77,7 @@ fn complete(observer: &mut Observer, attempt: u32, checkpoint: u64) {
     observer.on_put_done(JOB, Ok(()));
     let manifest = ManifestRef { checkpoint, name: "m".to_owned(), bytes: 1, checksum: 1 };
     decide(observer, &Command::CompleteCheckpoint { job: JOB, attempt, manifest });
-    decide(observer, &Command::SinksCommitted { job: JOB, checkpoint });
+    decide(observer, &Command::SinksCommitted { job: JOB, checkpoint, sinks: Vec::new() });
 }
 
 fn charge(observer: &mut Observer, status: JobStatus, cause: Option<TraceContext>) {

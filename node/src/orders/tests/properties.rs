@@ -135,8 +135,8 @@ fn take(desk: &mut Desk, world: &mut World, step: Step) {
             Some(Effect::Discover { job, attempt, sources, .. }) => {
                 world.see(desk.orders.on_discovered((job, attempt, sources), Ok(Vec::new())));
             }
-            Some(Effect::Commit { job, attempt, checkpoint, .. }) => {
-                world.see(desk.orders.on_committed(&(job, attempt, checkpoint), Ok(())));
+            Some(Effect::Commit { job, attempt, publication, .. }) => {
+                world.see(desk.orders.on_committed(&(job, attempt, publication.checkpoint), Ok(())));
             }
             Some(Effect::Discard { job, attempt, before, .. }) => {
                 world.see(desk.orders.on_discarded((job, attempt, before), Ok(())));

@@ -3,13 +3,13 @@
 //! A deployment is checked as a whole: every slice has a node with an address, every key group has an owner among the
 //! slices, and splits belong to sources of the graph.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_types::{
     Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, OperatorKind, Term,
     checkpoint::{ManifestRef, SinkCommittables, SplitProgress},
     graph::Parallelism,
-    session::{Action, Deployment, Order, SplitAssignment},
+    session::{Action, Deployment, Order, Publication, SplitAssignment},
 };
 
 use super::{SLICES_MAX, address, checkpoint_id, each, json_value, node_id};
@@ -38,12 +38,10 @@ pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
         Action::ConfirmCheckpoint { checkpoint } => {
             Wire::ConfirmCheckpoint(v1::ConfirmCheckpoint { checkpoint: checkpoint.0 })
         }
-        Action::Commit { graph, checkpoint, committables } => Wire::Commit(v1::Commit {
-            graph: graph.to_bytes(),
-            checkpoint: checkpoint.0,
-            committables: committables.into_iter().map(Into::into).collect(),
-        }),
-        Action::Discard { graph, before } => Wire::Discard(v1::Discard { graph: graph.to_bytes(), before: before.0 }),
+        Action::Commit(publication) => Wire::Commit((*publication).into()),
+        Action::Discard { graph, before, checkpoints } => {
+            Wire::Discard(v1::Discard { graph: graph.to_bytes(), before: before.0, checkpoints })
+        }
     };
     v1::Order {
         sequence,
@@ -88,10 +86,12 @@ fn action_from_wire(wire: v1::order::Action) -> Result<Action, WireError> {
         Wire::ConfirmCheckpoint(v1::ConfirmCheckpoint { checkpoint }) => {
             Action::ConfirmCheckpoint { checkpoint: checkpoint_id("ConfirmCheckpoint", checkpoint)? }
         }
-        Wire::Commit(wire) => commit_from_wire(wire)?,
-        Wire::Discard(v1::Discard { graph, before }) => {
-            Action::Discard { graph: Box::new(graph_from_wire("Discard", &graph)?), before: Attempt(before) }
-        }
+        Wire::Commit(wire) => Action::Commit(Box::new(wire.try_into()?)),
+        Wire::Discard(v1::Discard { graph, before, checkpoints }) => Action::Discard {
+            graph: Box::new(graph_from_wire("Discard", &graph)?),
+            before: Attempt(before),
+            checkpoints: place("Discard", checkpoints)?,
+        },
     })
 }
 
@@ -104,17 +104,59 @@ fn discover_from_wire(wire: v1::Discover) -> Result<Action, WireError> {
     Ok(Action::Discover { graph: Box::new(graph), sources })
 }
 
-fn commit_from_wire(wire: v1::Commit) -> Result<Action, WireError> {
-    let graph = graph_from_wire("Commit", &wire.graph)?;
-    let committables = each(wire.committables, SinkCommittables::try_from)?;
-    for SinkCommittables { sink, .. } in &committables {
-        // Not only sinks publish: windows publish late records, sources malformed ones, and any operator failed rows.
-        if kind_of(&graph, *sink).is_none() {
-            return Err(WireError::new("Commit", format!("{sink} is not an operator of the graph")));
+impl From<Publication> for v1::Commit {
+    fn from(publication: Publication) -> Self {
+        let Publication { graph, checkpoint, committables, published, complete, checkpoints } = publication;
+        let published = published.into_iter();
+        Self {
+            graph: graph.to_bytes(),
+            committables: committables.into_iter().map(Into::into).collect(),
+            checkpoint: checkpoint.0,
+            published: published.map(|(sink, last)| v1::PublishedSink { sink: sink.0, checkpoint: last.0 }).collect(),
+            complete: complete.0,
+            checkpoints,
         }
     }
-    let checkpoint = checkpoint_id("Commit", wire.checkpoint)?;
-    Ok(Action::Commit { graph: Box::new(graph), checkpoint, committables })
+}
+
+impl TryFrom<v1::Commit> for Publication {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Commit) -> Result<Self, WireError> {
+        const MESSAGE: &str = "Commit";
+        let graph = graph_from_wire(MESSAGE, &wire.graph)?;
+        // Not only sinks publish: windows publish late records, sources malformed ones, and any operator failed rows.
+        let check_operator = |operator: OperatorId| match kind_of(&graph, operator) {
+            Some(_) => Ok(operator),
+            None => Err(WireError::new(MESSAGE, format!("{operator} is not an operator of the graph"))),
+        };
+        let committables = each(wire.committables, SinkCommittables::try_from)?;
+        for SinkCommittables { sink, .. } in &committables {
+            check_operator(*sink)?;
+        }
+        let checkpoint = checkpoint_id(MESSAGE, wire.checkpoint)?;
+        let complete = checkpoint_id(MESSAGE, wire.complete)?;
+        if complete < checkpoint {
+            return Err(WireError::new(MESSAGE, format!("{checkpoint} is to be published and not complete")));
+        }
+        let mut published = BTreeMap::new();
+        for v1::PublishedSink { sink, checkpoint: last } in wire.published {
+            let sink = check_operator(OperatorId(sink))?;
+            if published.insert(sink, checkpoint_id(MESSAGE, last)?).is_some() {
+                return Err(WireError::new(MESSAGE, format!("it tells twice what {sink} has published")));
+            }
+        }
+        let checkpoints = place(MESSAGE, wire.checkpoints)?;
+        Ok(Self { graph, checkpoint, committables, published, complete, checkpoints })
+    }
+}
+
+/// The URL of the place for checkpoints.
+fn place(message: &'static str, checkpoints: String) -> Result<String, WireError> {
+    if checkpoints.is_empty() {
+        return Err(WireError::new(message, "it does not say where checkpoints are kept"));
+    }
+    Ok(checkpoints)
 }
 
 impl From<Deployment> for v1::Deploy {
@@ -150,11 +192,8 @@ impl TryFrom<v1::Deploy> for Deployment {
         let addresses = addresses_from_wire(wire.addresses, &slices)?;
         let splits = splits_from_wire(wire.splits, &graph, slices.len())?;
         let assignment = Assignment { slices, key_groups: KeyGroupTable::new(owners) };
-        if wire.checkpoints.is_empty() {
-            return Err(WireError::new("Deploy", "it does not say where checkpoints are kept"));
-        }
         let restore = wire.restore.map(ManifestRef::try_from).transpose()?;
-        let (checkpoints, takes_checkpoints) = (wire.checkpoints, wire.takes_checkpoints);
+        let (checkpoints, takes_checkpoints) = (place("Deploy", wire.checkpoints)?, wire.takes_checkpoints);
         Ok(Self { graph, assignment, addresses, splits, checkpoints, takes_checkpoints, restore })
     }
 }

@@ -13,7 +13,7 @@ use thalweg_types::{
     connector::TableConnector,
     graph::{Distribution, Edge, FORMAT, Parallelism, SinkOperator, SourceOperator},
     job::{Failure, FailureKind},
-    session::{Action, Deployment, Order, SplitAssignment},
+    session::{Action, Deployment, Order, Publication, SplitAssignment},
 };
 
 use super::*;
@@ -187,6 +187,27 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn publication()(
+        (first, second, third) in (checkpoint_id(), checkpoint_id(), checkpoint_id()),
+        committables in vec(committables(), 0..3),
+        has_published in any::<bool>(),
+    ) -> Publication {
+        let mut ids = [first, second, third];
+        ids.sort_unstable();
+        let [last, checkpoint, complete] = ids;
+        let published = (has_published && last < checkpoint).then_some((OperatorId(0), last));
+        Publication {
+            graph: graph(256),
+            checkpoint,
+            committables,
+            published: published.into_iter().collect(),
+            complete,
+            checkpoints: "memory://checkpoints".to_owned(),
+        }
+    }
+}
+
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         Just(Action::Discover { graph: Box::new(graph(256)), sources: vec![OperatorId(0)] }),
@@ -197,12 +218,12 @@ fn action() -> impl Strategy<Value = Action> {
         checkpoint_id().prop_map(|checkpoint| Action::BeginCheckpoint { checkpoint }),
         checkpoint_id().prop_map(|checkpoint| Action::AbortCheckpoint { checkpoint }),
         checkpoint_id().prop_map(|checkpoint| Action::ConfirmCheckpoint { checkpoint }),
-        (checkpoint_id(), vec(committables(), 0..3)).prop_map(|(checkpoint, committables)| Action::Commit {
+        publication().prop_map(|publication| Action::Commit(Box::new(publication))),
+        any::<u32>().prop_map(|before| Action::Discard {
             graph: Box::new(graph(256)),
-            checkpoint,
-            committables
+            before: Attempt(before),
+            checkpoints: "memory://checkpoints".to_owned(),
         }),
-        any::<u32>().prop_map(|before| Action::Discard { graph: Box::new(graph(256)), before: Attempt(before) }),
     ]
 }
 
@@ -392,6 +413,31 @@ fn deployments_that_do_not_hold_together_are_refused() {
     check_refused(|wire| wire.splits.push(wire.splits[0].clone()), "named twice");
     check_refused(|wire| wire.splits[0].splits.push(b"{".to_vec()), "JSON cannot be read");
     check_refused(|wire| wire.checkpoints.clear(), "where checkpoints are kept");
+}
+
+#[test]
+fn publications_that_do_not_hold_together_are_refused() {
+    let sound = Publication {
+        graph: graph(2),
+        checkpoint: CheckpointId(4),
+        committables: Vec::new(),
+        published: [(OperatorId(1), CheckpointId(2))].into(),
+        complete: CheckpointId(5),
+        checkpoints: "memory://checkpoints".to_owned(),
+    };
+    let wire = v1::Commit::from(sound.clone());
+    assert_eq!(Publication::try_from(wire.clone()), Ok(sound));
+    let refused = |change: fn(&mut v1::Commit), reason: &str| {
+        let mut wire = wire.clone();
+        change(&mut wire);
+        let error = Publication::try_from(wire).expect_err("it was changed for the worse").to_string();
+        assert!(error.contains(reason), "{error}");
+    };
+    refused(|wire| wire.complete = 3, "checkpoint-4 is to be published and not complete");
+    refused(|wire| wire.complete = 0, "0");
+    refused(|wire| wire.published[0].sink = 9, "op-9 is not an operator");
+    refused(|wire| wire.published.push(wire.published[0]), "twice");
+    refused(|wire| wire.checkpoints.clear(), "where checkpoints are kept");
 }
 
 #[test]
