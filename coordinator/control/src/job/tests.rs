@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thalweg_cluster_state::{AttemptPlan, ClusterState, EndMode, JobSpec, Outcome};
 use thalweg_types::{
     OperatorId, RequestId, Split, SplitId, checkpoint::SinkCommittables, job::SubtaskMetrics, node::NodeRegistration,
-    session::SubtaskState,
+    session::{Publication, SubtaskState},
 };
 
 use super::*;

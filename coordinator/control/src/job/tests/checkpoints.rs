@@ -266,6 +266,61 @@ fn a_new_leader_publishes_what_is_complete() {
     world.check_published();
 }
 
+/// The order that the first node would carry out next, if it is to publish.
+fn next_publication(world: &World) -> Option<Publication> {
+    match world.next_order(NodeId(1)) {
+        Some(Action::Commit(publication)) => Some(publication.as_ref().clone()),
+        _ => None,
+    }
+}
+
+/// Lets things happen until the first node is to publish.
+fn until_publication(world: &mut World) -> Publication {
+    for _ in 0..1000 {
+        if let Some(publication) = next_publication(world) {
+            return publication;
+        }
+        world.trickle();
+    }
+    panic!("nothing is to be published: {:?}", world.controller());
+}
+
+#[test]
+fn an_order_to_publish_tells_what_the_sink_published_last_and_what_is_complete() {
+    let mut world = running();
+    let sink = OperatorId(2);
+    let first = until_publication(&mut world);
+    assert!(first.published.is_empty(), "nothing was published before");
+    assert_eq!((first.checkpoint, first.complete), (CheckpointId(1), CheckpointId(1)));
+    world.commit_failures = vec![FailureKind::Store];
+    world.deliver_order(NodeId(1));
+    until_complete(&mut world, 1);
+    let second = until_publication(&mut world);
+    assert_eq!(second.published, [(sink, world.record().committed)].into(), "over retries");
+    world.change_leader();
+    let again = until_publication(&mut world);
+    assert_eq!((again.checkpoint, again.published), (second.checkpoint, second.published), "over leaders");
+    assert_eq!(again.checkpoints, "memory://checkpoints");
+}
+
+#[test]
+fn a_checkpoint_of_which_a_sink_publishes_nothing_is_not_its_last() {
+    let mut world = running();
+    until_complete(&mut world, 1);
+    let last = |world: &World| world.record().published.values().copied().collect::<Vec<_>>();
+    let before = last(&world);
+    assert_eq!(before.len(), 1, "there is one sink");
+    world.is_idle = true;
+    let newest = world.record().last_checkpoint.0;
+    until_complete(&mut world, newest + 2);
+    let idle = last(&world);
+    assert!(idle[0].0 <= newest, "{idle:?}");
+    world.is_idle = false;
+    let newest = world.record().last_checkpoint.0;
+    until_complete(&mut world, newest + 2);
+    assert!(last(&world)[0].0 > newest, "and the order told the one before: the destination agrees");
+}
+
 #[test]
 fn a_job_that_fails_publishes_what_is_complete_and_keeps_its_newest_checkpoint() {
     let mut world = running();

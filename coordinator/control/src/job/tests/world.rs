@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) commit_failures: Vec<FailureKind>,
     /// What each effective commit of a checkpoint published.
     pub(super) commits: Vec<(CheckpointId, Vec<String>)>,
+    /// What a destination that keeps its own progress has of each sink.
+    pub(super) reached: BTreeMap<OperatorId, CheckpointId>,
     /// What must be published once, by the end.
     durable: BTreeSet<String>,
     /// What is hidden in the sinks' directories, by attempt.
@@ -53,6 +55,8 @@ pub(super) struct World {
     pub(super) endless: bool,
     /// What each split holds for its connector.
     pub(super) payload: serde_json::Value,
+    /// Sinks have nothing to seal at checkpoints.
+    pub(super) is_idle: bool,
     /// How many of the next proposals do not get into the record.
     pub(super) lost_proposals: u32,
 }
@@ -103,6 +107,7 @@ impl World {
             dealt: Vec::new(),
             commit_failures: Vec::new(),
             commits: Vec::new(),
+            reached: BTreeMap::new(),
             durable: BTreeSet::new(),
             hidden: BTreeSet::new(),
             released: BTreeSet::new(),
@@ -115,6 +120,7 @@ impl World {
             discard_failures: Vec::new(),
             endless: false,
             payload: serde_json::Value::Null,
+            is_idle: false,
             lost_proposals: 0,
         };
         for (slots, id) in slots.iter().zip(1..) {
@@ -153,6 +159,11 @@ impl World {
 
     pub(super) fn attempts_on(&self, node: NodeId) -> Vec<Attempt> {
         self.nodes[&node].attempts.keys().copied().collect()
+    }
+
+    /// The order that a node would carry out next.
+    pub(super) fn next_order(&self, node: NodeId) -> Option<&Action> {
+        self.nodes[&node].orders.front().map(|(_, action)| action)
     }
 
     /// Whether an order to begin this checkpoint is on its way to any node.

@@ -21,6 +21,19 @@ impl World {
         }
     }
 
+    /// Everything happens but the orders to the first node, if the next one is to publish.
+    pub(crate) fn trickle(&mut self) {
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            if !matches!(self.next_order(id), Some(Action::Commit(_))) {
+                self.deliver_order(id);
+            }
+            self.progress(id);
+            self.deliver_reports(id);
+            self.use_store();
+        }
+        self.advance(Duration::from_millis(50));
+    }
+
     /// Lets everything in transit arrive, with a little time between.
     pub(crate) fn pump(&mut self) {
         for _ in 0..60 {

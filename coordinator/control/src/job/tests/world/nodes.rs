@@ -130,14 +130,16 @@ impl World {
                 node.attempts.remove(&attempt);
                 node.reports.push((Report { job: JOB, attempt, body: ReportBody::Gone }, false));
             }
-            Action::Commit { checkpoint, committables, .. } => {
+            Action::Commit(publication) => {
+                let checkpoint = publication.checkpoint;
                 let failed = self.commit_failures.pop();
                 let result = failed.map_or(Ok(()), |kind| Err(failure(kind, "no space")));
                 let is_done = result.is_ok();
                 node.reports
                     .push((Report { job: JOB, attempt, body: ReportBody::Committed { checkpoint, result } }, false));
                 if is_done {
-                    self.commit(attempt, checkpoint, &committables);
+                    self.move_progress(&publication);
+                    self.commit(attempt, checkpoint, &publication.committables);
                 }
             }
             Action::Discard { before, .. } => {
@@ -184,6 +186,21 @@ impl World {
         } else if checkpoint > run.newest_begun {
             run.newest_begun = checkpoint;
             run.pending.insert(checkpoint, run.subtasks.keys().copied().collect());
+        }
+    }
+
+    /// What a destination does that keeps its own progress. It finds what the record says, or what this order wants.
+    fn move_progress(&mut self, publication: &Publication) {
+        let Publication { checkpoint, complete, .. } = *publication;
+        assert!(complete >= checkpoint, "{checkpoint} is not complete");
+        let newest = self.record().newest_checkpoint().map(|manifest| manifest.checkpoint);
+        assert!(checkpoint == CheckpointId::FINAL || newest >= Some(complete), "{complete} is not complete");
+        for sink in publication.committables.iter().map(|prepared| prepared.sink).collect::<BTreeSet<_>>() {
+            let found = self.reached.get(&sink).copied();
+            if found.is_none_or(|found| found < checkpoint) {
+                assert_eq!(publication.published.get(&sink).copied(), found, "{checkpoint} of {sink}");
+                self.reached.insert(sink, checkpoint);
+            }
         }
     }
 
@@ -273,7 +290,7 @@ impl World {
         }
         let Some(subtask) = subtask else { return };
         let is_finished = run.subtasks[&subtask] == SubtaskState::Finished;
-        if !is_finished {
+        if !is_finished && !self.is_idle {
             seal(run, &mut self.hidden, (attempt, subtask, checkpoint), chains, sinks);
         }
         if fails {
