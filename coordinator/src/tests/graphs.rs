@@ -35,7 +35,7 @@ fn schema() -> SchemaRef {
 }
 
 fn connector() -> TableConnector {
-    TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new() }
+    TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() }
 }
 
 fn operator(id: u32, name: &str, kind: OperatorKind, parallelism: Parallelism) -> Operator {

@@ -150,7 +150,7 @@ pub(crate) fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {
 
 pub(crate) fn connector(name: &str, options: &[(&str, &str)]) -> TableConnector {
     let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    TableConnector { name: name.to_owned(), options }
+    TableConnector { name: name.to_owned(), options, secrets: BTreeMap::new() }
 }
 
 pub(crate) fn source(name: &str, options: &[(&str, &str)], physical: SchemaRef) -> SourceOperator {

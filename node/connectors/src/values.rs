@@ -117,7 +117,7 @@ mod tests {
         let options = BTreeMap::from([(VALUES_ROWS.to_owned(), to_hex(stream))]);
         SourceOperator {
             table: "t".to_owned(),
-            connector: TableConnector { name: VALUES_CONNECTOR.to_owned(), options },
+            connector: TableConnector { name: VALUES_CONNECTOR.to_owned(), options, secrets: BTreeMap::new() },
             physical: rows().schema(),
             predicates: Vec::new(),
             projection: None,

@@ -31,6 +31,10 @@ const UNNAMED: &[ConnectorSpec] = &[values::SPEC];
 /// schema has all columns of the table.
 pub const TABLE_COLUMNS: &str = "thalweg.table-columns";
 
+/// The metadata key of a column (an Arrow field) that marks it as one of its connector's metadata columns, in physical
+/// schemas of sources and in the schemas of sinks. Its value is the connector's key (`"offset"`): see `MetadataSpec`.
+pub const METADATA_COLUMN: &str = "thalweg.metadata";
+
 /// The connector of rows that are written in the script, as its option `VALUES_ROWS`. No table can name it.
 pub const VALUES_CONNECTOR: &str = "values";
 
@@ -47,6 +51,10 @@ pub struct TableConnector {
     pub name: String,
     /// The other options of the `WITH` clause, by key.
     pub options: BTreeMap<String, String>,
+    /// The names of the secrets that the values of further options are, by the option's key: `'password' = secret('db')`.
+    /// A node puts their contents in place, in a copy that only the connector sees. No key is in `options` too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
 }
 
 impl TableConnector {
@@ -174,6 +182,8 @@ pub struct OptionSpec {
     pub default: &'static str,
     /// Whether the table must give it.
     pub required: bool,
+    /// Whether its value can be `secret('name')`. A value that stands in the script is not shown to people.
+    pub secret: bool,
     /// Its description, one sentence.
     pub doc: &'static str,
 }
@@ -300,10 +310,29 @@ pub struct ConnectorSpec {
     pub sink: Option<SinkSpec>,
     /// The formats that it takes; empty: it has no `'format'` option.
     pub formats: &'static [&'static str],
+    /// Whether its records have keys beside values, each with a format of its own.
+    pub keys: bool,
+    /// What it knows of a record beside the record, which a table can declare as columns.
+    pub metadata: &'static [MetadataSpec],
     /// Its options.
     pub options: &'static [OptionSpec],
     /// The columns it fixes, in DDL text (`"id BIGINT, name STRING"`); empty: the table declares them.
     pub fixed_columns: &'static str,
+    /// Its description, one sentence.
+    pub doc: &'static str,
+}
+
+/// Something that a connector knows of a record beside the record: `offset BIGINT METADATA`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetadataSpec {
+    /// Its key in `METADATA FROM 'key'`, and the name of a column without `FROM`.
+    pub key: &'static str,
+    /// The type of its column, in DDL text (`"BIGINT NOT NULL"`).
+    pub data_type: &'static str,
+    /// Whether a source reads it.
+    pub read: bool,
+    /// Whether a sink writes it. One that it does not write is declared `VIRTUAL` in a table that is written.
+    pub written: bool,
     /// Its description, one sentence.
     pub doc: &'static str,
 }

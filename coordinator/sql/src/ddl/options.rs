@@ -76,7 +76,7 @@ pub(crate) fn check_connector(
     }
     let rest = options.iter().filter(|option| option.key != "connector");
     let checked: BTreeMap<String, String> = rest.map(|option| (option.key.clone(), option.value.clone())).collect();
-    Ok((spec, TableConnector { name: spec.name.to_owned(), options: checked }))
+    Ok((spec, TableConnector { name: spec.name.to_owned(), options: checked, secrets: BTreeMap::new() }))
 }
 
 fn check_format(options: &[Written], spec: &ConnectorSpec, at: Location) -> Result<Option<&'static FormatSpec>> {

@@ -23,7 +23,7 @@ impl Lowerer<'_> {
         let options = BTreeMap::from([(VALUES_ROWS.to_owned(), rows.stream.to_string())]);
         let source = SourceOperator {
             table: if rows.count == 1 { "of 1 row".to_owned() } else { format!("of {} rows", rows.count) },
-            connector: TableConnector { name: VALUES_CONNECTOR.to_owned(), options },
+            connector: TableConnector { name: VALUES_CONNECTOR.to_owned(), options, secrets: BTreeMap::new() },
             physical: schema.clone(),
             predicates: Vec::new(),
             projection: None,

@@ -15,7 +15,7 @@ use crate::testing::{MILLIS, batch, column, encode, integers, rows_of, schema, t
 fn source(generator: Option<WatermarkGenerator>) -> SourceOperator {
     SourceOperator {
         table: "bids".to_owned(),
-        connector: TableConnector { name: "test".to_owned(), options: BTreeMap::new() },
+        connector: TableConnector { name: "test".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() },
         physical: schema(&[("a", DataType::Int64), ("at", DataType::Utf8View)]),
         predicates: Vec::new(),
         projection: Some(vec![encode(&cast(column("at"), MILLIS)), encode(&(column("a") + lit(1i64)))]),

@@ -395,7 +395,7 @@ async fn nexmark_is_read_filtered_and_collected() {
     )]));
     let source = SourceOperator {
         table: "nexmark".to_owned(),
-        connector: TableConnector { name: "nexmark".to_owned(), options },
+        connector: TableConnector { name: "nexmark".to_owned(), options, secrets: BTreeMap::new() },
         physical: physical.clone(),
         predicates: Vec::new(),
         projection: None,

@@ -95,7 +95,7 @@ impl GraphBuilder {
         let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let source = SourceOperator {
             table: table.to_owned(),
-            connector: TableConnector { name: "filesystem".to_owned(), options },
+            connector: TableConnector { name: "filesystem".to_owned(), options, secrets: BTreeMap::new() },
             physical: rows_schema(),
             predicates: Vec::new(),
             projection: None,
@@ -111,7 +111,8 @@ impl GraphBuilder {
     }
 
     pub(super) fn sink(&mut self, table: &str, parallelism: Parallelism, schema: SchemaRef) -> OperatorId {
-        let connector = TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new() };
+        let connector =
+            TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() };
         let sink = SinkOperator { table: table.to_owned(), connector, partition_by: Vec::new() };
         self.add(table, OperatorKind::Sink(sink), parallelism, schema)
     }

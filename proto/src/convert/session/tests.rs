@@ -21,7 +21,7 @@ use super::*;
 /// A source (0) that feeds a sink (1).
 fn graph(key_groups: u16) -> JobGraph {
     let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-    let connector = TableConnector { name: "files".to_owned(), options: BTreeMap::new() };
+    let connector = TableConnector { name: "files".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() };
     let source = SourceOperator {
         table: "t".to_owned(),
         connector: connector.clone(),

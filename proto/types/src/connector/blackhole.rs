@@ -7,6 +7,8 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     source: None,
     sink: Some(SinkSpec { delivery: Delivery::ExactlyOnce, output: Output::Nowhere }),
     formats: &[],
+    keys: false,
+    metadata: &[],
     options: &[option(
         "rows-per-second",
         OptionType::Number,

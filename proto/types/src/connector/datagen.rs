@@ -10,6 +10,8 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     source: Some(SourceSpec { input: Input::Generated, splits: Splits::Listed, ends: Ends::With("number-of-rows") }),
     sink: None,
     formats: &[],
+    keys: false,
+    metadata: &[],
     options: &[
         option("number-of-rows", OptionType::Integer, "", "How many rows; unbounded if it is not set."),
         option(

@@ -18,6 +18,8 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     }),
     sink: Some(SinkSpec { delivery: Delivery::ExactlyOnce, output: Output::Files { path: "path" } }),
     formats: FILE_FORMATS,
+    keys: false,
+    metadata: &[],
     options: &[
         required(
             "path",

@@ -10,6 +10,8 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     source: Some(SourceSpec { input: Input::Posts { path: "path" }, splits: Splits::Listed, ends: Ends::Never }),
     sink: Some(SinkSpec { delivery: Delivery::AtLeastOnce, output: Output::Elsewhere }),
     formats: &["json"],
+    keys: false,
+    metadata: &[],
     options: &[
         option(
             "path",

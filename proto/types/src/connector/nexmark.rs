@@ -17,6 +17,8 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     source: Some(SourceSpec { input: Input::Generated, splits: Splits::Listed, ends: Ends::With("events.num") }),
     sink: None,
     formats: &[],
+    keys: false,
+    metadata: &[],
     options: &[
         option(
             "events.num",

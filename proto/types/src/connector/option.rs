@@ -8,11 +8,11 @@ pub(super) const fn option(
     default: &'static str,
     doc: &'static str,
 ) -> OptionSpec {
-    OptionSpec { key, kind, default, required: false, doc }
+    OptionSpec { key, kind, default, required: false, secret: false, doc }
 }
 
 pub(super) const fn required(key: &'static str, kind: OptionType, doc: &'static str) -> OptionSpec {
-    OptionSpec { key, kind, default: "", required: true, doc }
+    OptionSpec { key, kind, default: "", required: true, secret: false, doc }
 }
 
 /// An option of every source.

@@ -7,6 +7,8 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     source: None,
     sink: Some(SinkSpec { delivery: Delivery::AtLeastOnce, output: Output::StandardOutput }),
     formats: &[],
+    keys: false,
+    metadata: &[],
     options: &[option("print-identifier", OptionType::Text, "", "Written before each row.")],
     fixed_columns: "",
     doc: "Writes rows to the node's standard output, at least once.",

@@ -10,6 +10,8 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     source: Some(SourceSpec { input: Input::StandardInput, splits: Splits::Listed, ends: Ends::Always }),
     sink: None,
     formats: &["json", "csv"],
+    keys: false,
+    metadata: &[],
     options: &[IDLE_TIMEOUT, DEAD_LETTER_PATH],
     fixed_columns: "",
     doc: "Reads the standard input of an embedded cluster, until its end.",

@@ -48,7 +48,8 @@ fn whether_splits_are_found_says_nothing_of_their_end() {
 
 #[test]
 fn a_starred_option_covers_what_begins_like_it() {
-    let spec = OptionSpec { key: "fields.*", kind: OptionType::Text, default: "", required: false, doc: "" };
+    let spec =
+        OptionSpec { key: "fields.*", kind: OptionType::Text, default: "", required: false, secret: false, doc: "" };
     assert!(spec.covers("fields.id.kind"));
     assert!(!spec.covers("fields."));
     assert!(!spec.covers("field.id"));
@@ -56,7 +57,8 @@ fn a_starred_option_covers_what_begins_like_it() {
 
 #[test]
 fn an_option_is_as_given_or_its_default() {
-    let mut table = TableConnector { name: "filesystem".to_owned(), options: BTreeMap::new() };
+    let mut table =
+        TableConnector { name: "filesystem".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() };
     table.options.insert("format".to_owned(), "csv".to_owned());
     assert_eq!(table.option("csv.field-delimiter"), Some(","));
     table.options.insert("csv.field-delimiter".to_owned(), ";".to_owned());
@@ -66,8 +68,9 @@ fn an_option_is_as_given_or_its_default() {
 
 #[test]
 fn values_are_checked_by_kind() {
-    let refuses =
-        |kind, value: &str| OptionSpec { key: "k", kind, default: "", required: false, doc: "d" }.refuses(value);
+    let refuses = |kind, value: &str| {
+        OptionSpec { key: "k", kind, default: "", required: false, secret: false, doc: "d" }.refuses(value)
+    };
     assert_eq!(refuses(OptionType::Integer, "3"), None);
     assert!(refuses(OptionType::Integer, "-3").is_some());
     assert!(refuses(OptionType::Boolean, "yes").is_some_and(|why| why.contains("true or false")));

@@ -7,6 +7,8 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     source: Some(SourceSpec { input: Input::Written, splits: Splits::Listed, ends: Ends::Always }),
     sink: None,
     formats: &[],
+    keys: false,
+    metadata: &[],
     options: &[],
     fixed_columns: "",
     doc: "The rows of a VALUES clause.",

@@ -29,7 +29,7 @@ pub(crate) fn twice(name: &str) -> ExprBytes {
 }
 
 pub(crate) fn connector(name: &str) -> TableConnector {
-    TableConnector { name: name.to_owned(), options: BTreeMap::new() }
+    TableConnector { name: name.to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() }
 }
 
 pub(crate) fn schema(columns: &[(&str, DataType)]) -> SchemaRef {

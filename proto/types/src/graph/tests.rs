@@ -10,7 +10,7 @@ fn two_operators(distribution: Distribution, receiver: Parallelism) -> JobGraph 
     let schema = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false)]));
     let source = SourceOperator {
         table: "t".to_owned(),
-        connector: TableConnector { name: "nexmark".to_owned(), options: BTreeMap::new() },
+        connector: TableConnector { name: "nexmark".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() },
         physical: schema.clone(),
         predicates: vec![],
         projection: None,
@@ -18,7 +18,7 @@ fn two_operators(distribution: Distribution, receiver: Parallelism) -> JobGraph 
     };
     let sink = SinkOperator {
         table: "s".to_owned(),
-        connector: TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new() },
+        connector: TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() },
         partition_by: Vec::new(),
     };
     let operator = |id, name: &str, kind, parallelism| Operator {
@@ -106,7 +106,8 @@ fn watched() -> JobGraph {
     let OperatorKind::Source(source) = &mut graph.operators[0].kind else { unreachable!("it is the source") };
     let options = [("path", "in"), ("format", "json"), ("source.monitor-interval", "1 s")];
     let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    source.connector = TableConnector { name: "filesystem".to_owned(), options: options.into() };
+    source.connector =
+        TableConnector { name: "filesystem".to_owned(), options: options.into(), secrets: BTreeMap::new() };
     graph
 }
 

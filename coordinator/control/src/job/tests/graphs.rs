@@ -14,7 +14,7 @@ fn schema() -> SchemaRef {
 }
 
 fn connector() -> TableConnector {
-    TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new() }
+    TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() }
 }
 
 fn operator(id: u32, kind: OperatorKind, parallelism: Parallelism) -> Operator {
@@ -73,7 +73,8 @@ pub(super) fn watching() -> JobGraph {
     let OperatorKind::Source(source) = &mut graph.operators[0].kind else { unreachable!("it is the source") };
     let options = [("path", "in"), ("format", "json"), ("source.monitor-interval", "1 s")];
     let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    source.connector = TableConnector { name: "filesystem".to_owned(), options: options.into() };
+    source.connector =
+        TableConnector { name: "filesystem".to_owned(), options: options.into(), secrets: BTreeMap::new() };
     graph.with_enumerators()
 }
 
