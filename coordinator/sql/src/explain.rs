@@ -126,8 +126,9 @@ pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
 /// Names the sink, and says so if it may write rows again.
 fn sink_text(sink: &SinkOperator) -> String {
     let name = &sink.connector.name;
-    let again = match sink.connector.sink().map(|sink| sink.delivery) {
+    let again = match sink.connector.delivery() {
         Some(Delivery::AtLeastOnce) => ", at least once",
+        Some(Delivery::NoGuarantee) => ", no guarantee",
         Some(Delivery::ExactlyOnce) | None => "",
     };
     format!("Sink {} ({name}{again})", sink.table)

@@ -71,7 +71,12 @@ pub fn check_sources(script: &SubmitOptions, command: &str, offers: Offers) -> R
         Input::StandardInput if !offers.standard_input => Some(
             "it reads the standard input, from which the script comes: give the script as a file, or by -e".to_owned(),
         ),
-        Input::Posts { .. } | Input::StandardInput | Input::Files { .. } | Input::Generated | Input::Written => None,
+        Input::Posts { .. }
+        | Input::StandardInput
+        | Input::Files { .. }
+        | Input::Generated
+        | Input::Elsewhere
+        | Input::Written => None,
     };
     let tables = thalweg_sql::catalog(&script.sql);
     let mut specs = tables.iter().filter_map(|table| find(table.connector.as_deref()?)?.source.as_ref());

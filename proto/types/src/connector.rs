@@ -12,17 +12,29 @@ mod datagen;
 mod filesystem;
 mod format;
 mod http;
+mod kafka;
 mod nexmark;
 mod option;
 mod print;
+mod rule;
 mod stdin;
 mod values;
 
 pub use format::FORMATS;
+pub use kafka::parse_partition_offsets;
+pub use rule::Rule;
 
 /// The connectors that a table can name.
-pub const CONNECTORS: &[ConnectorSpec] =
-    &[filesystem::SPEC, nexmark::SPEC, datagen::SPEC, stdin::SPEC, http::SPEC, print::SPEC, blackhole::SPEC];
+pub const CONNECTORS: &[ConnectorSpec] = &[
+    filesystem::SPEC,
+    kafka::SPEC,
+    nexmark::SPEC,
+    datagen::SPEC,
+    stdin::SPEC,
+    http::SPEC,
+    print::SPEC,
+    blackhole::SPEC,
+];
 /// Those that only the planner names.
 const UNNAMED: &[ConnectorSpec] = &[values::SPEC];
 
@@ -78,7 +90,7 @@ impl TableConnector {
     pub fn read_path(&self) -> Option<&str> {
         match self.source()?.input {
             Input::Files { path } => self.option(path),
-            Input::Generated | Input::StandardInput | Input::Posts { .. } | Input::Written => None,
+            Input::Generated | Input::StandardInput | Input::Posts { .. } | Input::Elsewhere | Input::Written => None,
         }
     }
 
@@ -107,10 +119,10 @@ impl TableConnector {
     /// begins.
     #[must_use]
     pub fn finds_splits(&self) -> bool {
-        self.finds_splits_by().is_some()
+        self.source().is_some_and(|source| source.splits.are_found(|key| self.option(key).is_some()))
     }
 
-    /// The option by which its splits are found while the job runs; `None` if they are listed once.
+    /// The option by which its splits are found while the job runs; `None` if none decides that.
     #[must_use]
     pub fn finds_splits_by(&self) -> Option<&'static str> {
         self.source()?.splits.found_by(|key| self.option(key).is_some())
@@ -119,7 +131,19 @@ impl TableConnector {
     /// How to give an unbounded table of this connector an end; `None` if it has one.
     #[must_use]
     pub fn lacks_end(&self) -> Option<String> {
-        self.source()?.ends.lacks(|key| self.option(key).is_some())
+        self.source()?.ends.lacks(|key| self.option(key))
+    }
+
+    /// Which rule of its options keeps it from being read, in words for people.
+    #[must_use]
+    pub fn unfit_to_read(&self) -> Option<String> {
+        self.source()?.rules.iter().find_map(|rule| rule.broken_by(self))
+    }
+
+    /// Which rule of its options keeps it from being written, in words for people.
+    #[must_use]
+    pub fn unfit_to_write(&self) -> Option<String> {
+        self.sink()?.rules.iter().find_map(|rule| rule.broken_by(self))
     }
 
     /// What it can read; `None` if it cannot.
@@ -132,6 +156,15 @@ impl TableConnector {
     #[must_use]
     pub fn format(&self) -> Option<&'static FormatSpec> {
         self.options.get("format").and_then(|name| find_format(name))
+    }
+
+    /// What a sink of this table guarantees; `None` if it cannot be written.
+    #[must_use]
+    pub fn delivery(&self) -> Option<Delivery> {
+        match self.sink()?.delivery {
+            Delivers::Always(delivery) => Some(delivery),
+            Delivers::By(key) => self.option(key).and_then(Delivery::of_word),
+        }
     }
 
     /// What it can write; `None` if it cannot.
@@ -167,6 +200,8 @@ pub enum OptionType {
     Duration,
     /// A size such as `64 MiB`.
     Bytes,
+    /// Offsets such as `partition:0,offset:42;partition:1,offset:300`.
+    PartitionOffsets,
     /// One of these words.
     OneOf(&'static [&'static str]),
 }
@@ -195,6 +230,29 @@ pub enum Delivery {
     ExactlyOnce,
     /// Once or, after a failure, again: written rows cannot be taken back.
     AtLeastOnce,
+    /// After a failure again, or not at all.
+    NoGuarantee,
+}
+
+impl Delivery {
+    /// That of an option's word.
+    fn of_word(word: &str) -> Option<Self> {
+        match word {
+            "exactly-once" => Some(Self::ExactlyOnce),
+            "at-least-once" => Some(Self::AtLeastOnce),
+            "none" => Some(Self::NoGuarantee),
+            _ => None,
+        }
+    }
+}
+
+/// What decides on a sink's guarantee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivers {
+    /// It is always this one.
+    Always(Delivery),
+    /// This option, by the words `exactly-once`, `at-least-once` and `none`.
+    By(&'static str),
 }
 
 /// What a connector can read.
@@ -206,6 +264,8 @@ pub struct SourceSpec {
     pub splits: Splits,
     /// Whether its records come to an end.
     pub ends: Ends,
+    /// What its options must be like beside each other.
+    pub rules: &'static [Rule],
 }
 
 /// Where the records of a source come from.
@@ -220,6 +280,8 @@ pub enum Input {
     },
     /// They are in the process's standard input.
     StandardInput,
+    /// They are in another system.
+    Elsewhere,
     /// They are POSTed to a node, and kept beside the job's checkpoints.
     Posts {
         /// The option that names the path below the node's address.
@@ -237,13 +299,24 @@ pub enum Splits {
     Listed,
     /// An enumerator finds them while the job runs if this option is set. If not, they are listed once.
     FoundWith(&'static str),
+    /// An enumerator finds them while the job runs. It may look only once.
+    Found,
 }
 
 impl Splits {
-    /// The option by which an enumerator finds them; `None` if none does. `is_set` says whether an option has a value.
+    /// Whether an enumerator finds them. `is_set` says whether an option has a value.
+    fn are_found(self, is_set: impl FnOnce(&str) -> bool) -> bool {
+        match self {
+            Self::Listed => false,
+            Self::FoundWith(key) => is_set(key),
+            Self::Found => true,
+        }
+    }
+
+    /// The option without which no enumerator would find them; `None` if none decides that, or it is not set.
     fn found_by(self, is_set: impl FnOnce(&str) -> bool) -> Option<&'static str> {
         match self {
-            Self::Listed => None,
+            Self::Listed | Self::Found => None,
             Self::FoundWith(key) => is_set(key).then_some(key),
         }
     }
@@ -258,17 +331,29 @@ pub enum Ends {
     With(&'static str),
     /// Unless this option is set.
     Without(&'static str),
+    /// Unless an option has a certain value.
+    By {
+        /// The option. It has a value always.
+        option: &'static str,
+        /// The value with which there is no end.
+        never: &'static str,
+        /// A value with which there is one.
+        such_as: &'static str,
+    },
     /// Never.
     Never,
 }
 
 impl Ends {
-    /// How to give them an end; `None` if they have one. `is_set` says whether an option has a value.
-    fn lacks(self, is_set: impl FnOnce(&str) -> bool) -> Option<String> {
+    /// How to give them an end; `None` if they have one. `value` is an option's value.
+    fn lacks<'a>(self, value: impl FnOnce(&str) -> Option<&'a str>) -> Option<String> {
         match self {
             Self::Always => None,
-            Self::With(key) => (!is_set(key)).then(|| format!("give it '{key}'")),
-            Self::Without(key) => is_set(key).then(|| format!("leave its '{key}' out")),
+            Self::With(key) => value(key).is_none().then(|| format!("give it '{key}'")),
+            Self::Without(key) => value(key).map(|_| format!("leave its '{key}' out")),
+            Self::By { option, never, such_as } => value(option)
+                .is_none_or(|value| value == never)
+                .then(|| format!("give it '{option}' = '{such_as}', for example")),
             Self::Never => Some("read a table of files, for example".to_owned()),
         }
     }
@@ -278,9 +363,11 @@ impl Ends {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SinkSpec {
     /// How often a row is written.
-    pub delivery: Delivery,
+    pub delivery: Delivers,
     /// Where to.
     pub output: Output,
+    /// What its options must be like beside each other.
+    pub rules: &'static [Rule],
 }
 
 /// Where the rows of a sink go.
@@ -392,6 +479,7 @@ impl OptionSpec {
             OptionType::Number => value.parse::<f64>().is_ok_and(f64::is_finite),
             OptionType::Duration => parse_duration(value).is_some(),
             OptionType::Bytes => parse_bytes(value).is_some(),
+            OptionType::PartitionOffsets => parse_partition_offsets(value).is_some(),
             OptionType::OneOf(words) => words.contains(&value),
         };
         if fits {
@@ -404,6 +492,9 @@ impl OptionSpec {
             OptionType::Number => "expected a number".to_owned(),
             OptionType::Duration => "expected a duration such as '10 s'".to_owned(),
             OptionType::Bytes => "expected a size such as '64 MiB'".to_owned(),
+            OptionType::PartitionOffsets => {
+                "expected offsets such as 'partition:0,offset:42;partition:1,offset:300'".to_owned()
+            }
             OptionType::OneOf(words) => format!("expected one of {}", words.join(", ")),
         })
     }

@@ -211,10 +211,11 @@ fn check_column_options(options: &[Written], columns: &[Column]) -> Result<()> {
 /// that are found later may hold earlier ones: these would come at once, in no order.
 fn check_replay(options: &[Written], connector: &TableConnector) -> Result<()> {
     let replayed = options.iter().find(|option| option.key == "replay.column");
-    let (Some(option), Some(finds)) = (replayed, connector.finds_splits_by()) else { return Ok(()) };
+    let Some(option) = replayed.filter(|_| connector.finds_splits()) else { return Ok(()) };
+    let remedy = connector.finds_splits_by().map_or_else(String::new, |finds| format!(": leave its '{finds}' out"));
     let message = format!(
-        "option 'replay.column' needs a table whose splits are known when the job begins, and this one finds further ones: \
-         leave its '{finds}' out"
+        "option 'replay.column' needs a table whose splits are known when the job begins, and this one finds further ones\
+         {remedy}"
     );
     Err(SqlError::at(option.key_at, message))
 }

@@ -39,6 +39,10 @@ impl Lowerer<'_> {
             let message = format!("table '{}' is PARTITIONED BY columns, and can be written only", table.name);
             return Err(self.refuse(&[], Some(&table.name), &message));
         }
+        if let Some(reason) = table.connector.unfit_to_read() {
+            let message = format!("table '{}' cannot be read: {reason}", table.name);
+            return Err(self.refuse(&[], Some(&table.name), &message));
+        }
         let source = self.source(table)?;
         let schema = self.graph.operator(source).output.clone();
         let indexes: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..table.schema.fields().len()).collect());

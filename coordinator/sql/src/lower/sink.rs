@@ -63,6 +63,9 @@ impl Lowerer<'_> {
     }
 
     fn insert(&mut self, relation: &Relation, table: &Table, sources: &[Option<usize>], place: Location) -> Result<()> {
+        if let Some(reason) = table.connector.unfit_to_write() {
+            return Err(SqlError::at(place, format!("table '{}' cannot be written: {reason}", table.name)));
+        }
         let schema: SchemaRef = Arc::new(table.physical());
         let mut wanted: Wanted = Vec::with_capacity(sources.len());
         for (field, source) in schema.fields().iter().zip(sources) {

@@ -1,11 +1,11 @@
 //! A sink that forgets its rows.
 
-use super::{ConnectorSpec, Delivery, OptionType, Output, SinkSpec, option::option};
+use super::{ConnectorSpec, Delivers, Delivery, OptionType, Output, SinkSpec, option::option};
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "blackhole",
     source: None,
-    sink: Some(SinkSpec { delivery: Delivery::ExactlyOnce, output: Output::Nowhere }),
+    sink: Some(SinkSpec { delivery: Delivers::Always(Delivery::ExactlyOnce), output: Output::Nowhere, rules: &[] }),
     formats: &[],
     keys: false,
     metadata: &[],

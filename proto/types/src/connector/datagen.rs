@@ -7,7 +7,12 @@ use super::{
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "datagen",
-    source: Some(SourceSpec { input: Input::Generated, splits: Splits::Listed, ends: Ends::With("number-of-rows") }),
+    source: Some(SourceSpec {
+        input: Input::Generated,
+        splits: Splits::Listed,
+        ends: Ends::With("number-of-rows"),
+        rules: &[],
+    }),
     sink: None,
     formats: &[],
     keys: false,

@@ -1,7 +1,7 @@
 //! Files of a path, local or in an object store.
 
 use super::{
-    ConnectorSpec, Delivery, Ends, Input, OptionType, Output, SinkSpec, SourceSpec, Splits,
+    ConnectorSpec, Delivers, Delivery, Ends, Input, OptionType, Output, SinkSpec, SourceSpec, Splits,
     format::FILE_FORMATS,
     option::{DEAD_LETTER_PATH, IDLE_TIMEOUT, REPLAY_COLUMN, option, required},
 };
@@ -15,8 +15,13 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
         input: Input::Files { path: "path" },
         splits: Splits::FoundWith(MONITOR_INTERVAL),
         ends: Ends::Without(MONITOR_INTERVAL),
+        rules: &[],
     }),
-    sink: Some(SinkSpec { delivery: Delivery::ExactlyOnce, output: Output::Files { path: "path" } }),
+    sink: Some(SinkSpec {
+        delivery: Delivers::Always(Delivery::ExactlyOnce),
+        output: Output::Files { path: "path" },
+        rules: &[],
+    }),
     formats: FILE_FORMATS,
     keys: false,
     metadata: &[],

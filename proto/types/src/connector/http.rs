@@ -1,14 +1,19 @@
 //! Records that are POSTed to a node, and batches that are POSTed to a server.
 
 use super::{
-    ConnectorSpec, Delivery, Ends, Input, OptionType, Output, SinkSpec, SourceSpec, Splits,
+    ConnectorSpec, Delivers, Delivery, Ends, Input, OptionType, Output, SinkSpec, SourceSpec, Splits,
     option::{DEAD_LETTER_PATH, IDLE_TIMEOUT, option},
 };
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "http",
-    source: Some(SourceSpec { input: Input::Posts { path: "path" }, splits: Splits::Listed, ends: Ends::Never }),
-    sink: Some(SinkSpec { delivery: Delivery::AtLeastOnce, output: Output::Elsewhere }),
+    source: Some(SourceSpec {
+        input: Input::Posts { path: "path" },
+        splits: Splits::Listed,
+        ends: Ends::Never,
+        rules: &[],
+    }),
+    sink: Some(SinkSpec { delivery: Delivers::Always(Delivery::AtLeastOnce), output: Output::Elsewhere, rules: &[] }),
     formats: &["json"],
     keys: false,
     metadata: &[],

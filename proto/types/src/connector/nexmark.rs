@@ -14,7 +14,12 @@ const NEXMARK_COLUMNS: &str = "event_type INT NOT NULL, \
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "nexmark",
-    source: Some(SourceSpec { input: Input::Generated, splits: Splits::Listed, ends: Ends::With("events.num") }),
+    source: Some(SourceSpec {
+        input: Input::Generated,
+        splits: Splits::Listed,
+        ends: Ends::With("events.num"),
+        rules: &[],
+    }),
     sink: None,
     formats: &[],
     keys: false,

@@ -1,11 +1,15 @@
 //! The node's standard output.
 
-use super::{ConnectorSpec, Delivery, OptionType, Output, SinkSpec, option::option};
+use super::{ConnectorSpec, Delivers, Delivery, OptionType, Output, SinkSpec, option::option};
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "print",
     source: None,
-    sink: Some(SinkSpec { delivery: Delivery::AtLeastOnce, output: Output::StandardOutput }),
+    sink: Some(SinkSpec {
+        delivery: Delivers::Always(Delivery::AtLeastOnce),
+        output: Output::StandardOutput,
+        rules: &[],
+    }),
     formats: &[],
     keys: false,
     metadata: &[],

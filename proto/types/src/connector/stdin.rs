@@ -7,7 +7,7 @@ use super::{
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "stdin",
-    source: Some(SourceSpec { input: Input::StandardInput, splits: Splits::Listed, ends: Ends::Always }),
+    source: Some(SourceSpec { input: Input::StandardInput, splits: Splits::Listed, ends: Ends::Always, rules: &[] }),
     sink: None,
     formats: &["json", "csv"],
     keys: false,

@@ -16,17 +16,32 @@ fn the_catalog_is_sound() {
         assert!(spec.source.is_some() || spec.sink.is_some(), "{}", spec.name);
         assert!(spec.formats.iter().all(|format| find_format(format).is_some()), "{}", spec.name);
         let knows = |key: &str| assert!(spec.options.iter().any(|option| option.key == key), "{}: {key}", spec.name);
-        let Some(SourceSpec { input, splits, ends }) = spec.source else { continue };
+        let Some(SourceSpec { input, splits, ends, rules }) = spec.source else { continue };
+        for rule in rules.iter().chain(spec.sink.iter().flat_map(|sink| sink.rules)) {
+            match rule {
+                Rule::OneOf(keys) => keys.iter().for_each(|key| knows(key)),
+                Rule::Needs { option, value, other } => {
+                    let spec = spec.options.iter().find(|spec| spec.key == *option).expect("it is an option");
+                    assert_eq!(spec.refuses(value), None, "{option}");
+                    knows(other);
+                }
+            }
+        }
         match input {
             Input::Files { path } | Input::Posts { path } => knows(path),
-            Input::Generated | Input::StandardInput | Input::Written => {}
+            Input::Generated | Input::StandardInput | Input::Elsewhere | Input::Written => {}
         }
         match splits {
             Splits::FoundWith(key) => knows(key),
-            Splits::Listed => {}
+            Splits::Listed | Splits::Found => {}
         }
         match ends {
             Ends::With(key) | Ends::Without(key) => knows(key),
+            Ends::By { option: key, never, such_as } => {
+                let option = spec.options.iter().find(|option| option.key == key).expect("it is an option");
+                assert_eq!([never, such_as].map(|value| option.refuses(value)), [None, None], "{}", spec.name);
+                assert!(never != such_as && !option.default.is_empty(), "{}", spec.name);
+            }
             Ends::Always | Ends::Never => {}
         }
     }
@@ -36,14 +51,34 @@ fn the_catalog_is_sound() {
 #[test]
 fn whether_splits_are_found_says_nothing_of_their_end() {
     let watched = find("filesystem").and_then(|spec| spec.source).expect("files can be read");
-    let topic = SourceSpec { splits: Splits::FoundWith("discovery.interval"), ends: Ends::Never, ..watched };
     for is_set in [true, false] {
-        assert_eq!(topic.splits.found_by(|_| is_set).is_some(), is_set);
-        assert!(topic.ends.lacks(|_| is_set).is_some());
+        assert_eq!(watched.splits.are_found(|_| is_set), is_set);
         assert_eq!(watched.splits.found_by(|_| is_set).is_some(), is_set);
-        assert_eq!(watched.ends.lacks(|_| is_set).is_some(), is_set);
-        assert!(Splits::Listed.found_by(|_| is_set).is_none());
+        assert_eq!(watched.ends.lacks(|_| is_set.then_some("1 s")).is_some(), is_set);
+        assert!(Splits::Found.are_found(|_| is_set) && !Splits::Listed.are_found(|_| is_set));
+        assert_eq!((Splits::Found.found_by(|_| is_set), Splits::Listed.found_by(|_| is_set)), (None, None));
     }
+    let mut topic = TableConnector { name: "kafka".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() };
+    for (mode, has_end) in [(None, false), (Some("unbounded"), false), (Some("timestamp"), true)] {
+        topic.options = mode.map(|mode| ("scan.bounded.mode".to_owned(), mode.to_owned())).into_iter().collect();
+        assert_eq!(topic.lacks_end().is_none(), has_end, "{mode:?}");
+        assert!(topic.finds_splits());
+    }
+}
+
+#[test]
+fn an_option_may_decide_how_often_rows_are_written() {
+    let mut topic = TableConnector { name: "kafka".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() };
+    assert_eq!(topic.delivery(), Some(Delivery::ExactlyOnce));
+    let Some(Delivers::By(key)) = topic.sink().map(|sink| sink.delivery) else { panic!("it is fixed") };
+    let words = find("kafka").and_then(|spec| spec.options.iter().find(|option| option.key == key));
+    let Some(OptionType::OneOf(words)) = words.map(|option| option.kind) else { panic!("it has no words") };
+    for word in words {
+        topic.options.insert(key.to_owned(), (*word).to_owned());
+        assert!(topic.delivery().is_some(), "{word}");
+    }
+    let print = TableConnector { name: "print".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() };
+    assert_eq!(print.delivery(), Some(Delivery::AtLeastOnce));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{ConnectorSpec, Ends, Input, SourceSpec, Splits};
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: super::VALUES_CONNECTOR,
-    source: Some(SourceSpec { input: Input::Written, splits: Splits::Listed, ends: Ends::Always }),
+    source: Some(SourceSpec { input: Input::Written, splits: Splits::Listed, ends: Ends::Always, rules: &[] }),
     sink: None,
     formats: &[],
     keys: false,
