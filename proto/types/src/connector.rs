@@ -15,14 +15,21 @@ mod http;
 mod kafka;
 mod nexmark;
 mod option;
+mod parts;
 mod print;
 mod rule;
+mod secret;
 mod stdin;
 mod values;
 
 pub use format::FORMATS;
 pub use kafka::parse_partition_offsets;
+pub use parts::{
+    EXCEPT_KEY, FORMAT, KEY_FIELDS, KEY_FIELDS_PREFIX, KEY_FORMAT, KEYED_OPTIONS, PartColumns, Parts,
+    VALUE_FIELDS_INCLUDE, VALUE_FORMAT,
+};
 pub use rule::Rule;
+pub use secret::{HIDDEN, SECRET_NAME_BYTES_MAX, is_secret, is_secret_name};
 
 /// The connectors that a table can name.
 pub const CONNECTORS: &[ConnectorSpec] = &[
@@ -57,14 +64,14 @@ const DEAD_LETTER_PATH: &str = "dead-letter.path";
 pub const VALUES_ROWS: &str = "rows";
 
 /// A table's connector in the graph: the options as written, checked against the specs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableConnector {
     /// The connector's name.
     pub name: String,
     /// The other options of the `WITH` clause, by key.
     pub options: BTreeMap<String, String>,
     /// The names of the secrets that the values of further options are, by the option's key: `'password' = secret('db')`.
-    /// A node puts their contents in place, in a copy that only the connector sees. No key is in `options` too.
+    /// No key is in `options` too, but where a node has put the contents in place, in a copy that only the connector sees.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
 }
@@ -152,10 +159,10 @@ impl TableConnector {
         find(&self.name)?.source.as_ref()
     }
 
-    /// The format of its records; `None` if it has none.
+    /// The format of its records, of their values if they have keys; `None` if it has none.
     #[must_use]
     pub fn format(&self) -> Option<&'static FormatSpec> {
-        self.options.get("format").and_then(|name| find_format(name))
+        self.value_format()
     }
 
     /// What a sink of this table guarantees; `None` if it cannot be written.
@@ -173,15 +180,14 @@ impl TableConnector {
         find(&self.name)?.sink.as_ref()
     }
 
-    /// The value of an option: as written, else the spec's default; `None` if there is neither.
+    /// The value of an option, of the value's format too: as written, else the spec's default; `None` if there is neither.
     #[must_use]
     pub fn option(&self, key: &str) -> Option<&str> {
         if let Some(value) = self.options.get(key) {
             return Some(value);
         }
-        let connector = find(&self.name)?;
-        let specs = connector.options.iter().chain(self.format().into_iter().flat_map(|format| format.options));
-        specs.into_iter().find(|spec| spec.key == key).map(|spec| spec.default).filter(|default| !default.is_empty())
+        let own = find(&self.name)?.options.iter().find(|spec| spec.key == key);
+        own.map(|spec| spec.default).filter(|default| !default.is_empty()).or_else(|| self.value_option(key))
     }
 }
 

@@ -48,7 +48,8 @@
 //! places:
 //!
 //! - a source: the word `source`, its identity, and a list of the shapes of the columns, with `{"column":NAME}` for the
-//!   table's columns;
+//!   table's columns, and `{"column":{"metadata":KEY}}` for those of the connector's metadata, whatever the table calls
+//!   them;
 //! - a `calc` is passed through: if it only passes columns, each once, the hash of its port, by the columns that these
 //!   are. Else the word `calc`, the list of the shapes of the columns, and the hash of its port, by the columns that the
 //!   shapes mention. Its filter does not count;

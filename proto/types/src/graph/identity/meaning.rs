@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     OperatorIdentity, PASSED_MAX,
     parts::Parts,
-    shape::{Named, Placed, Places, add_column, add_shape, as_column},
+    shape::{Columns as _, Named, Placed, Places, add_column, add_shape, as_column},
     type_text,
 };
 use crate::{
@@ -229,10 +229,10 @@ impl<'a> Meanings<'a> {
         parts.list(columns, |parts, column| match &source.projection {
             None => {
                 let name = operator.output.fields().get(*column).map_or("", |field| field.name());
-                add_column(parts, json!(name));
+                add_column(parts, Named(&source.physical).value(name));
             }
             Some(projection) => match projection.get(*column) {
-                Some(expression) => add_shape(parts, expression, &mut Named),
+                Some(expression) => add_shape(parts, expression, &mut Named(&source.physical)),
                 None => add_column(parts, json!("")),
             },
         });

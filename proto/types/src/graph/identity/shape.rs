@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::parts::Parts;
-use crate::expr::ExprBytes;
+use crate::{connector::METADATA_COLUMN, expr::ExprBytes};
 
 /// The columns of one schema that are mentioned, each once, in the order of their first mention.
 #[derive(Debug, Clone, Default)]
@@ -61,12 +61,13 @@ impl Columns for Placed<'_> {
     }
 }
 
-/// The names themselves.
-pub(super) struct Named;
+/// The names themselves, of the physical columns of a table.
+pub(super) struct Named<'a>(pub(super) &'a Schema);
 
-impl Columns for Named {
+impl Columns for Named<'_> {
     fn value(&mut self, name: &str) -> Value {
-        json!(name)
+        let metadata = self.0.field_with_name(name).ok().and_then(|field| field.metadata().get(METADATA_COLUMN));
+        metadata.map_or_else(|| json!(name), |key| json!({ "metadata": key }))
     }
 
     fn mention_all(&mut self) {}

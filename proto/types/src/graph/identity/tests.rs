@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    connector::{VALUES_CONNECTOR, VALUES_ROWS},
+    connector::{METADATA_COLUMN, VALUES_CONNECTOR, VALUES_ROWS},
     expr::ExprBytes,
     graph::{
         AggregatePhase, CollectOperator, Operator, OperatorKind, RowRange, Sort, SortColumn, WindowAggregate,
@@ -83,6 +83,29 @@ fn names_of_columns_below_do_not_count() {
     };
     assert_eq!(of("k", "v"), of("key", "twice"));
     assert_ne!(of("k", "v"), sum(), "twice the value is summed up");
+}
+
+#[test]
+fn a_metadata_column_means_its_key_whatever_its_name() {
+    let of = |name: &str, key: Option<&str>| {
+        sum_over(|build, source| {
+            let OperatorKind::Source(table) = &mut build.operators[source.0 as usize].kind else { unreachable!() };
+            let metadata = key.map(|key| (METADATA_COLUMN.to_owned(), key.to_owned()));
+            let fields = table.physical.fields().iter().map(|field| match field.name() == "k" {
+                true => Field::new(name, field.data_type().clone(), true)
+                    .with_metadata(metadata.clone().into_iter().collect()),
+                false => field.as_ref().clone(),
+            });
+            table.physical = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            table.projection = Some(["ts", name, "v", "w"].map(column).to_vec());
+            source
+        })
+    };
+    assert_eq!(of("k", None), sum());
+    assert_ne!(of("p", None), sum());
+    assert_ne!(of("k", Some("partition")), sum());
+    assert_eq!(of("k", Some("partition")), of("p", Some("partition")));
+    assert_ne!(of("k", Some("partition")), of("k", Some("offset")));
 }
 
 #[test]

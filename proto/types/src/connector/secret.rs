@@ -1,0 +1,98 @@
+//! Secrets of tables: their names, which options' values are secret, and how options are shown to people.
+//!
+//! ```text
+//! 'password' = secret('db')   the graph has the name; the node that opens the table reads the content
+//! 'password' = 'hunter2'      stands in the graph, and is shown as '***'
+//! ```
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{ConnectorSpec, OptionSpec, TableConnector, find};
+
+/// What is shown in place of a secret.
+pub const HIDDEN: &str = "***";
+
+/// The most bytes of a secret's name: it is a file's name, and part of a variable's.
+pub const SECRET_NAME_BYTES_MAX: usize = 200;
+
+/// What a key has in it if its value is a secret, with `-` for `.` and `_`. Rather too much: what is hidden by mistake can
+/// still be read in the script.
+const SECRET_WORDS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "jaas",
+    "credential",
+    "private-key",
+    "access-key",
+    "api-key",
+    "key-pem",
+    "keystore-key",
+    "user-info",
+    "oauthbearer-config",
+];
+
+/// Whether this can be the name of a secret: letters, digits, `-`, `_` and `.`, no dot first. So it names a file of one
+/// directory, and none that is hidden there.
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=SECRET_NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_part)
+}
+
+/// Whether the value of an option is nothing to show, if it stands in the script. `connector`: the table's; `None` if it is
+/// not known.
+#[must_use]
+pub fn is_secret(connector: Option<&ConnectorSpec>, key: &str) -> bool {
+    match connector.and_then(|connector| connector.option(key)) {
+        // It covers options of all kinds, so that only their keys can tell.
+        Some(OptionSpec { secret, key: covered, .. }) if covered.ends_with('*') => *secret && looks_secret(key),
+        Some(OptionSpec { secret, .. }) => *secret || looks_secret(key),
+        None => looks_secret(key),
+    }
+}
+
+/// Whether a key says that its value is a secret.
+pub(super) fn looks_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase().replace(['.', '_'], "-");
+    SECRET_WORDS.iter().any(|word| key.contains(word))
+}
+
+impl TableConnector {
+    /// Whether the value of an option is nothing to show.
+    #[must_use]
+    pub fn hides(&self, key: &str) -> bool {
+        self.secrets.contains_key(key) || is_secret(find(&self.name), key)
+    }
+
+    /// The value of an option as it is shown to people, in SQL: `'x'`, `'***'` or `secret('x')`.
+    fn shown_value(&self, key: &str, value: &str) -> String {
+        let text = if self.hides(key) { HIDDEN } else { value };
+        self.secrets.get(key).map_or_else(|| format!("'{text}'"), |name| format!("secret('{name}')"))
+    }
+
+    /// All options as they are shown to people: key, and value in SQL.
+    #[must_use]
+    pub fn shown_options(&self) -> BTreeMap<&str, String> {
+        let options = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let secrets = self.secrets.keys().map(|key| (key.as_str(), ""));
+        secrets.chain(options).map(|(key, value)| (key, self.shown_value(key, value))).collect()
+    }
+
+    /// Those of the shown options whose values are secrets.
+    pub fn shown_secrets(&self) -> impl Iterator<Item = (&str, String)> {
+        self.shown_options().into_iter().filter(|(key, _)| self.hides(key))
+    }
+}
+
+/// Shows no secret, also where a node has put it in place.
+impl fmt::Debug for TableConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableConnector").field("name", &self.name).field("options", &self.shown_options()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

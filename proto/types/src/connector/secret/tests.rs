@@ -1,0 +1,82 @@
+use super::*;
+use crate::connector::{CONNECTORS, Delivery, FORMATS, KEYED_OPTIONS, OptionType, Output, SinkSpec};
+
+const fn option(key: &'static str, secret: bool) -> OptionSpec {
+    OptionSpec { key, kind: OptionType::Text, default: "", required: false, secret, doc: "d" }
+}
+
+const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "outside",
+    source: None,
+    sink: Some(SinkSpec { delivery: Delivery::AtLeastOnce, output: Output::Elsewhere }),
+    formats: &["json"],
+    keys: true,
+    metadata: &[],
+    options: &[option("pin", true), option("url", false), option("properties.*", true), option("fields.*", false)],
+    fixed_columns: "",
+    doc: "d",
+};
+
+#[test]
+fn names_of_secrets_are_names_of_files() {
+    for name in ["db", "kafka-password", "a.b_c-1", "_x", "-x", &"x".repeat(SECRET_NAME_BYTES_MAX)] {
+        assert!(is_secret_name(name), "{name}");
+    }
+    for name in
+        ["", ".", "..", "..data", ".x", "a/b", "../x", "a b", "ä", "a\0", &"x".repeat(SECRET_NAME_BYTES_MAX + 1)]
+    {
+        assert!(!is_secret_name(name), "{name}");
+    }
+}
+
+#[test]
+fn an_option_is_secret_by_its_spec_or_by_its_key() {
+    let secret = ["pin", "properties.sasl.password", "properties.sasl.jaas.config", "properties.ssl.key.pem", "token"];
+    for key in secret {
+        assert!(is_secret(Some(&SPEC), key), "{key}");
+    }
+    let shown = ["url", "properties.bootstrap.servers", "fields.password.kind", "json.timestamp-format", "key.format"];
+    for key in shown {
+        assert!(!is_secret(Some(&SPEC), key), "{key}");
+    }
+    assert!(is_secret(None, "properties.Sasl_Password"));
+    assert!(is_secret(None, "avro-confluent.basic-auth.user-info"));
+    assert!(!is_secret(None, "pin"));
+}
+
+/// Else a secret could not be given by name.
+#[test]
+fn an_option_that_looks_secret_can_be_one() {
+    let of_connectors = CONNECTORS.iter().flat_map(|spec| spec.options);
+    for option in of_connectors.chain(FORMATS.iter().flat_map(|format| format.options)).chain(KEYED_OPTIONS) {
+        assert!(option.secret || !looks_secret(option.key), "{}", option.key);
+    }
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let options = [("url", "http://a"), ("token", "hunter2"), ("properties.x", "hunter3")];
+    let connector = TableConnector {
+        name: "outside".to_owned(),
+        options: options.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        secrets: [("pin", "its"), ("properties.x", "file")].map(|(key, name)| (key.to_owned(), name.to_owned())).into(),
+    };
+    let shown: Vec<String> = connector.shown_options().iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(shown, ["pin=secret('its')", "properties.x=secret('file')", "token='***'", "url='http://a'"]);
+    let keys: Vec<&str> = connector.shown_secrets().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["pin", "properties.x", "token"]);
+    let debug = format!("{connector:?} {connector:#?}");
+    assert!(debug.contains("http://a") && !debug.contains("hunter"), "{debug}");
+}
+
+#[test]
+fn a_table_without_secrets_is_recorded_as_before() {
+    let mut connector = TableConnector { name: "print".to_owned(), options: BTreeMap::new(), secrets: BTreeMap::new() };
+    let text = serde_json::to_string(&connector).unwrap();
+    assert_eq!(text, r#"{"name":"print","options":{}}"#);
+    assert_eq!(serde_json::from_str::<TableConnector>(&text).unwrap(), connector);
+    connector.secrets.insert("pin".to_owned(), "its".to_owned());
+    let text = serde_json::to_string(&connector).unwrap();
+    assert_eq!(text, r#"{"name":"print","options":{},"secrets":{"pin":"its"}}"#);
+    assert_eq!(serde_json::from_str::<TableConnector>(&text).unwrap(), connector);
+}
