@@ -19,6 +19,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     sink: Some(Sink {
         writer: |table, _| Ok(Box::new(BlackholeWriter::new(table.spec, table.context.seams.clock.clone())?)),
         committer: publishes_nothing,
+        check: None,
     }),
 };
 

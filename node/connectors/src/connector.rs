@@ -4,6 +4,7 @@
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use serde_json::Value;
 use thalweg_types::{
     Attempt, ClusterId, JobId,
@@ -11,8 +12,8 @@ use thalweg_types::{
 };
 
 use crate::{
-    ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity, context::ConnectorContext,
-    notices::TableNotices,
+    CommitterIdentity, ConnectorError, Epochs, SinkCommitter, SinkSubtask, SinkWriter, Source, SourceIdentity,
+    context::ConnectorContext, notices::TableNotices,
 };
 
 pub(crate) struct Connector {
@@ -25,14 +26,17 @@ pub(crate) struct Connector {
 }
 
 type OpenSource = fn(SourceTable<'_>) -> Result<Box<dyn Source>, ConnectorError>;
-type OpenWriter = fn(SinkTable<'_>, SinkIdentity) -> Result<Box<dyn SinkWriter>, ConnectorError>;
-type OpenCommitter = fn(SinkTable<'_>) -> Result<Box<dyn SinkCommitter>, ConnectorError>;
+type OpenWriter = fn(SinkTable<'_>, SinkSubtask) -> Result<Box<dyn SinkWriter>, ConnectorError>;
+type OpenCommitter = fn(SinkTable<'_>, CommitterIdentity) -> Result<Box<dyn SinkCommitter>, ConnectorError>;
+type CheckSink = for<'a> fn(SinkTable<'a>) -> BoxFuture<'a, Result<(), ConnectorError>>;
 
 pub(crate) struct Sink {
     /// Opens the writer of one subtask's share of a table.
     pub(crate) writer: OpenWriter,
     /// Opens what publishes what writers have prepared.
     pub(crate) committer: OpenCommitter,
+    /// Asks the destination whether the table can be written, before anything is read for it; `None`: nothing is asked.
+    pub(crate) check: Option<CheckSink>,
 }
 
 /// A table that is to be read.
@@ -54,7 +58,7 @@ pub(crate) struct SinkTable<'a> {
 }
 
 /// The committer of sinks whose output is visible as soon as it is written.
-pub(crate) fn publishes_nothing(_: SinkTable<'_>) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
+pub(crate) fn publishes_nothing(_: SinkTable<'_>, _: CommitterIdentity) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
     Ok(Box::new(NothingToPublish))
 }
 
@@ -63,7 +67,7 @@ struct NothingToPublish;
 
 #[async_trait]
 impl SinkCommitter for NothingToPublish {
-    async fn commit(&self, _: &[Value]) -> Result<(), ConnectorError> {
+    async fn commit(&self, _: Epochs, _: &[Value]) -> Result<(), ConnectorError> {
         Ok(())
     }
 

@@ -35,6 +35,7 @@ mod print;
 mod random;
 mod side_output;
 mod sizes;
+mod staging;
 mod standard;
 mod stdin;
 mod values;
@@ -47,7 +48,7 @@ pub use context::ConnectorContext;
 pub use decoding::DecodingShare;
 pub use error::ConnectorError;
 pub use notices::Notices;
-pub use open::{open_sink_committer, open_sink_writer, open_source, open_source_of};
+pub use open::{check_sink, open_sink_committer, open_sink_writer, open_source, open_source_of};
 pub use side_output::{
     SideOutputKind, SideOutputWriter, SideRecords, open_side_output_committer, part_committables, rows_as_json,
 };
@@ -242,6 +243,46 @@ pub struct SinkIdentity {
     pub subtask: u32,
 }
 
+/// The subtask that writes a table, with what it may use.
+#[derive(Debug, Clone)]
+pub struct SinkSubtask {
+    /// What names its output.
+    pub identity: SinkIdentity,
+    /// The store of the job's checkpoints, where rows can be staged for committers on other nodes.
+    pub store: CheckpointStore,
+    /// The memory that rows on their way, and the queues of clients, may take in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What publishes for one sink of a job, with what it may use. It outlives attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitterIdentity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The job.
+    pub job: JobId,
+    /// What the sink is.
+    pub sink: OperatorIdentity,
+    /// The URL of the store of the job's checkpoints.
+    pub checkpoints: String,
+    /// The memory that the queues of clients may take in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Which checkpoint is published, and what a destination that keeps its own progress is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epochs {
+    /// The attempt that publishes.
+    pub attempt: Attempt,
+    /// The checkpoint that is published; `CheckpointId::FINAL` at the end of the job. Its committables are always the same.
+    pub publishing: CheckpointId,
+    /// The checkpoint with which something of the sink was published last before; `None`: nothing was. Nothing was published
+    /// with those between.
+    pub published: Option<CheckpointId>,
+    /// The newest complete checkpoint.
+    pub complete: CheckpointId,
+}
+
 /// Makes what a writer has sealed durable, and returns what a committer needs to publish it: each committable once,
 /// none if nothing was written. A background task drives it. If dropped, it leaves nothing visible, only hidden files
 /// or incomplete uploads.
@@ -265,10 +306,12 @@ pub(crate) fn nothing_to_seal() -> Sealing {
 /// | destination | `write` | `seal` | the sealing | `commit` |
 /// |---|---|---|---|---|
 /// | files | encodes into a hidden file | cuts the file off | the end, fsync | rename |
-/// | a Kafka topic | produces in a transaction | takes the producer with its transaction, begins another with a producer of the next transactional id | flushes; returns the producer's id and epoch | resumes that producer and ends its transaction; succeeds if it has already ended |
-/// | a database | statements in a transaction | takes the connection with its transaction | `PREPARE TRANSACTION` under a name of job, attempt, sink, subtask, checkpoint; returns the name | `COMMIT PREPARED`; succeeds if there is no such transaction any more |
+/// | a system with transactions, such as Kafka | encodes, stages beside the checkpoints (`staging`) | cuts off what is staged | the rest of it; a little goes into the committable itself | unless the destination's own progress says that it is done: one transaction with all rows of the epoch, and the progress |
 ///
-/// `discard` removes hidden files, aborts transactions by their ids, and rolls back prepared ones by their names.
+/// No transaction is left open for a committer to end: clients cannot resume one whose process is gone, and prepared ones
+/// outlive us and block others. So rows wait outside the destination until their checkpoint is complete.
+///
+/// `discard` removes hidden files and what is staged.
 #[async_trait]
 pub trait SinkWriter: Send {
     /// Writes rows. Returns once they are passed on, or buffered within the writer's bound.
@@ -323,11 +366,11 @@ pub struct Rollover {
 #[async_trait]
 pub trait SinkCommitter: Send + Sync {
     /// Makes committables visible. Idempotent, even after a crash between its steps: a committable that is already
-    /// visible is a success.
+    /// visible is a success. Several nodes may be at it at once, of which all but one are no longer waited for.
     ///
     /// # Errors
     /// If they cannot be published now.
-    async fn commit(&self, committables: &[Value]) -> Result<(), ConnectorError>;
+    async fn commit(&self, epochs: Epochs, committables: &[Value]) -> Result<(), ConnectorError>;
 
     /// Removes what attempts older than `before` of the cluster's job left unpublished; nothing of other clusters.
     /// `Attempt(u32::MAX)` means all attempts, for a job that is over. Committables of a checkpoint that may still be

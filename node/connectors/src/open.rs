@@ -8,7 +8,7 @@ use thalweg_types::{
 };
 
 use crate::{
-    ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity, blackhole,
+    CommitterIdentity, ConnectorError, SinkCommitter, SinkSubtask, SinkWriter, Source, SourceIdentity, blackhole,
     connector::{Connector, Sink, SinkTable, SourceTable},
     context::ConnectorContext,
     datagen, filesystem, http, nexmark, print, stdin, values,
@@ -71,10 +71,10 @@ fn open(
 pub fn open_sink_writer(
     spec: &SinkOperator,
     schema: SchemaRef,
-    identity: SinkIdentity,
+    subtask: SinkSubtask,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-    (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, identity)
+    (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, subtask)
 }
 
 /// Opens the committer of a table.
@@ -84,9 +84,23 @@ pub fn open_sink_writer(
 pub fn open_sink_committer(
     spec: &SinkOperator,
     schema: SchemaRef,
+    identity: CommitterIdentity,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
-    (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context })
+    (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context }, identity)
+}
+
+/// Asks a table's destination whether it can be written, so that a mistake shows before anything is read.
+///
+/// # Errors
+/// If it cannot. An outage that may pass is an error too (`ConnectorError::Store`).
+pub async fn check_sink(
+    spec: &SinkOperator,
+    schema: SchemaRef,
+    context: &ConnectorContext,
+) -> Result<(), ConnectorError> {
+    let Some(check) = sink_of(spec)?.check else { return Ok(()) };
+    check(SinkTable { spec, schema: &schema, context }).await
 }
 
 fn find(connector: &TableConnector) -> Option<&'static Connector> {

@@ -24,6 +24,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     sink: Some(Sink {
         writer: |table, _| Ok(Box::new(PrintWriter::new(table.spec, table.schema, table.context.stdout.clone())?)),
         committer: publishes_nothing,
+        check: None,
     }),
 };
 

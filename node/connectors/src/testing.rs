@@ -15,7 +15,7 @@ use arrow::{
 use async_trait::async_trait;
 use object_store::memory::InMemory;
 use thalweg_types::{
-    Attempt, ClusterId, JobId, OperatorId, Split,
+    Attempt, CheckpointId, ClusterId, JobId, OperatorId, Split,
     connector::TableConnector,
     graph::{OperatorIdentity, SinkOperator, SourceOperator},
     seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
@@ -23,8 +23,8 @@ use thalweg_types::{
 };
 
 use crate::{
-    CheckpointStore, ConnectorContext, ConnectorError, DeadLetter, DecodingShare, Notices, ObjectStores, Read,
-    SinkIdentity, SinkWriter, Source, SourceIdentity, StandardOutput,
+    CheckpointStore, CommitterIdentity, ConnectorContext, ConnectorError, DeadLetter, DecodingShare, Epochs, Notices,
+    ObjectStores, Read, SinkCommitter, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity, StandardOutput,
     http_client::{HttpAnswer, HttpClient, HttpPost},
     ingest::IngestRegistry,
     json::{JsonWriter, timestamp::TimestampForm},
@@ -177,17 +177,49 @@ pub(crate) fn identity(job: u64, attempt: u32, subtask: u32) -> SinkIdentity {
     SinkIdentity { cluster: cluster(), job: JobId(job), attempt: Attempt(attempt), sink, subtask }
 }
 
-/// A source's identity, with this much memory for decoding.
-pub(crate) fn source_identity(decoding_bytes: u64) -> SourceIdentity {
+/// Of a committer that keeps no progress of its own.
+pub(crate) const EPOCHS: Epochs =
+    Epochs { attempt: Attempt(1), publishing: CheckpointId(1), published: None, complete: CheckpointId(1) };
+
+/// Opens a writer that finds the checkpoints in memory.
+pub(crate) fn open_sink_writer(
+    spec: &SinkOperator,
+    schema: SchemaRef,
+    identity: SinkIdentity,
+    context: &ConnectorContext,
+) -> Result<Box<dyn SinkWriter>, ConnectorError> {
+    let (store, _) = checkpoints();
+    crate::open_sink_writer(spec, schema, SinkSubtask { identity, store, memory_bytes: 1 << 20 }, context)
+}
+
+/// Opens a committer of job 1 that finds the checkpoints nowhere.
+pub(crate) fn open_sink_committer(
+    spec: &SinkOperator,
+    schema: SchemaRef,
+    context: &ConnectorContext,
+) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
+    let SinkIdentity { cluster, job, sink, .. } = identity(1, 1, 0);
+    let (_, checkpoints) = checkpoints();
+    let identity = CommitterIdentity { cluster, job, sink, checkpoints: checkpoints.to_owned(), memory_bytes: 1 << 20 };
+    crate::open_sink_committer(spec, schema, identity, context)
+}
+
+/// A store of checkpoints in memory, and its URL.
+fn checkpoints() -> (CheckpointStore, &'static str) {
     let place = "memory://checkpoints";
     let stores = ObjectStores::default().with_store(place, Arc::new(InMemory::new()));
+    (CheckpointStore::open(place, &stores).expect("it is registered"), place)
+}
+
+/// A source's identity, with this much memory for decoding.
+pub(crate) fn source_identity(decoding_bytes: u64) -> SourceIdentity {
     SourceIdentity {
         cluster: cluster(),
         job: JobId(1),
         attempt: Attempt(1),
         source: OperatorId(0),
         identity: OperatorIdentity(0),
-        store: CheckpointStore::open(place, &stores).expect("it is registered"),
+        store: checkpoints().0,
         takes_checkpoints: false,
         check: None,
         decoding: DecodingShare::new(decoding_bytes),

@@ -289,6 +289,12 @@ impl Supervisor {
             connectors.check_destination(path).await.map_err(failed)
         }))
         .await?;
+        let sinks = graph.operators.iter().filter_map(|operator| Some((operator, operator.kind.as_sink()?)));
+        try_join_all(sinks.map(async |(operator, sink)| {
+            let checked = self.surroundings.tables.check_sink(sink, operator.output.clone()).await;
+            checked.map_err(|source| SubtaskError::Connector { table: sink.table.clone(), source })
+        }))
+        .await?;
         let of_sources = graph.sources().filter_map(|(_, source)| source.connector.dead_letter_path());
         let of_job = ["late.path", "error.path"].into_iter().filter_map(|key| graph.settings.get(key));
         let side_outputs = of_sources.chain(of_job.map(String::as_str)).map(|path| connectors.check_destination(path));

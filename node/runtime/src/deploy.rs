@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use thalweg_connectors::{DecodingShare, SinkIdentity, Source, SourceIdentity};
+use thalweg_connectors::{DecodingShare, SinkIdentity, SinkSubtask, Source, SourceIdentity};
 use thalweg_exchange::{
     Endpoints, Inbound, InboundChannel, Outbound, OutboundBuilder, OutboundConfig, PeerFailure, PeerLink,
 };
@@ -57,6 +57,10 @@ use replayed::pacer;
 const EXCHANGE_MEMORY_SHARE: u64 = 4;
 /// The readers of one attempt may decode files in the node's memory divided by this.
 const DECODING_MEMORY_SHARE: u64 = 4;
+/// The sinks of one attempt may have rows on their way in the node's memory divided by this, queues of clients included.
+const SINKS_MEMORY_SHARE: u64 = 16;
+/// What each subtask of a sink may take at least.
+const SINK_BYTES_MIN: u64 = 1 << 20;
 /// The smallest window of a channel under memory pressure. Below it, batches are too small to be worth their cost.
 const WINDOW_BYTES_MIN: u64 = 64 << 10;
 
@@ -102,6 +106,8 @@ struct Shared {
     operators: OperatorContext,
     state: Arc<StateBudget>,
     decoding: DecodingShare,
+    /// What each subtask of a sink may take.
+    sink_bytes: u64,
     replay: Option<Arc<ReplayClock>>,
     restored: Restored,
     /// Late rows of the head that is being restored.
@@ -188,9 +194,18 @@ impl Builder<'_> {
         let (late, failed) = (Vec::new(), Vec::new());
         let state = StateBudget::new(limit as u64);
         let decoding = DecodingShare::new(self.context.memory_budget_bytes / DECODING_MEMORY_SHARE);
+        let sink_bytes = self.sink_bytes(meters);
         self.memory.state.get_or_init(|| state.clone());
         self.memory.decoding.get_or_init(|| decoding.clone());
-        Ok(Shared { settings, operators, state, decoding, replay, restored, late, failed })
+        Ok(Shared { settings, operators, state, decoding, sink_bytes, replay, restored, late, failed })
+    }
+
+    fn sink_bytes(&self, meters: &[(SubtaskId, Arc<Meter>)]) -> u64 {
+        let chains = meters.iter().filter_map(|(subtask, _)| self.plan.chains.get(subtask.chain.0 as usize));
+        let operators = chains.flat_map(|chain| &chain.operators);
+        let sinks = operators.filter(|id| self.deployment.graph.operator(**id).kind.as_sink().is_some()).count();
+        let each = self.context.memory_budget_bytes / SINKS_MEMORY_SHARE / sinks.max(1) as u64;
+        each.max(SINK_BYTES_MIN)
     }
 
     fn spans(&self, subtask: SubtaskId) -> SubtaskSpans {
@@ -428,7 +443,9 @@ impl Builder<'_> {
             Role::Sink(sink) => {
                 let identity = self.identity(operator.id, subtask);
                 let wrong = |source| SubtaskError::Connector { table: sink.table.clone(), source };
-                let writer = self.tables.sink_writer(sink, operator.output.clone(), identity).map_err(wrong)?;
+                let (store, memory_bytes) = (self.store.clone(), shared.sink_bytes);
+                let own = SinkSubtask { identity, store, memory_bytes };
+                let writer = self.tables.sink_writer(sink, operator.output.clone(), own).map_err(wrong)?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
                 let group = owned.first().copied().unwrap_or(thalweg_types::KeyGroup(0));
                 let clock = &*self.context.seams.clock;

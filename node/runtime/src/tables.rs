@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use thalweg_connectors::{
-    ConnectorContext, ConnectorError, Sealing, SideOutputKind, SideOutputWriter, SideRecords, SinkIdentity, SinkWriter,
-    Source, SourceIdentity, open_sink_writer, open_source_of,
+    ConnectorContext, ConnectorError, Sealing, SideOutputKind, SideOutputWriter, SideRecords, SinkIdentity,
+    SinkSubtask, SinkWriter, Source, SourceIdentity, check_sink, open_sink_writer, open_source_of,
 };
 use thalweg_types::{
     graph::{SinkOperator, SourceOperator},
@@ -14,7 +14,11 @@ use thalweg_types::{
 };
 
 /// Opens tables. `ConnectorContext` opens real ones; tests have their own.
+#[async_trait]
 pub(crate) trait Tables: Send + Sync {
+    /// Asks a table's destination whether it can be written.
+    async fn check_sink(&self, spec: &SinkOperator, schema: SchemaRef) -> Result<(), ConnectorError>;
+
     fn source(
         &self,
         spec: &SourceOperator,
@@ -26,7 +30,7 @@ pub(crate) trait Tables: Send + Sync {
         &self,
         spec: &SinkOperator,
         schema: SchemaRef,
-        identity: SinkIdentity,
+        subtask: SinkSubtask,
     ) -> Result<Box<dyn SinkWriter>, ConnectorError>;
 
     fn side_output_writer(
@@ -45,7 +49,12 @@ pub(crate) trait WriteSideOutput: Send {
     async fn seal(&mut self) -> Result<Sealing, ConnectorError>;
 }
 
+#[async_trait]
 impl Tables for ConnectorContext {
+    async fn check_sink(&self, spec: &SinkOperator, schema: SchemaRef) -> Result<(), ConnectorError> {
+        check_sink(spec, schema, self).await
+    }
+
     fn source(
         &self,
         spec: &SourceOperator,
@@ -59,9 +68,9 @@ impl Tables for ConnectorContext {
         &self,
         spec: &SinkOperator,
         schema: SchemaRef,
-        identity: SinkIdentity,
+        subtask: SinkSubtask,
     ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-        open_sink_writer(spec, schema, identity, self)
+        open_sink_writer(spec, schema, subtask, self)
     }
 
     fn side_output_writer(

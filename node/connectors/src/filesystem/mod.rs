@@ -43,11 +43,13 @@ pub(crate) const CONNECTOR: Connector = Connector {
         Ok(Box::new(FileSource::new(table.spec, table.batch_rows, files, (table.notices, decoding))?))
     }),
     sink: Some(Sink {
-        writer: |table, identity| {
+        writer: |table, subtask| {
             let (location, seams) = (location(&table)?, &table.context.seams);
-            Ok(Box::new(FileSinkWriter::new(table.spec, table.schema, identity, &location, seams)?))
+            Ok(Box::new(FileSinkWriter::new(table.spec, table.schema, subtask.identity, &location, seams)?))
         },
-        committer: |table| Ok(Box::new(PartCommitter::of_table(table.spec, table.schema, &location(&table)?)?)),
+        committer: |table, _| Ok(Box::new(PartCommitter::of_table(table.spec, table.schema, &location(&table)?)?)),
+        // Paths are checked by `ConnectorContext::check_destination`, those of side outputs too.
+        check: None,
     }),
 };
 

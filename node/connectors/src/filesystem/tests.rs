@@ -7,10 +7,10 @@ use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Pat
 use tempfile::TempDir;
 
 use crate::{
-    ConnectorContext, ConnectorError, ObjectStores, SinkWriter, Source, open_sink_committer, open_sink_writer,
-    open_source,
+    ConnectorContext, ConnectorError, ObjectStores, SinkWriter, Source, open_source,
     testing::{
-        cluster, context, identity, read_all, read_all_resuming, schema, seal, settings, sink, source, to_lines,
+        EPOCHS, cluster, context, identity, open_sink_committer, open_sink_writer, read_all, read_all_resuming, schema,
+        seal, settings, sink, source, to_lines,
     },
 };
 

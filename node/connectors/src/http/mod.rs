@@ -21,5 +21,6 @@ pub(crate) const CONNECTOR: Connector = Connector {
             Ok(Box::new(HttpSinkWriter::new(table.spec, table.schema, provided)?))
         },
         committer: publishes_nothing,
+        check: None,
     }),
 };

@@ -13,8 +13,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
-    ConnectorContext, Read, SplitReader, open_sink_writer, open_source,
-    testing::{ScriptedServer, context, identity, schema, settings, sink, source, to_lines},
+    ConnectorContext, Read, SplitReader, open_source,
+    testing::{ScriptedServer, context, identity, open_sink_writer, schema, settings, sink, source, to_lines},
 };
 
 mod durable;

@@ -11,8 +11,8 @@ use tokio::io::AsyncRead;
 use crate::{
     ConnectorContext, Source, StandardInput,
     lines::LineDecoder as _,
-    open_sink_writer, open_source,
-    testing::{Printed, context, identity, read_all, schema, seal, settings, sink, source},
+    open_source,
+    testing::{Printed, context, identity, open_sink_writer, read_all, schema, seal, settings, sink, source},
 };
 
 fn batch(text: &str) -> arrow::array::RecordBatch {

@@ -10,7 +10,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
     ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Piece, Read, Rollover, Sealing, SideOutputKind,
-    SideRecords, SinkIdentity, SinkWriter, Source, SourceIdentity, SplitReader,
+    SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity, SplitReader,
 };
 use thalweg_types::{
     CheckpointId, OperatorId, Split, SplitId,
@@ -269,7 +269,12 @@ impl SinkWriter for TestWriter {
     }
 }
 
+#[async_trait]
 impl Tables for SharedTables {
+    async fn check_sink(&self, _: &SinkOperator, _: SchemaRef) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
     fn source(
         &self,
         spec: &SourceOperator,
@@ -283,7 +288,7 @@ impl Tables for SharedTables {
         &self,
         spec: &SinkOperator,
         _: SchemaRef,
-        _: SinkIdentity,
+        _: SinkSubtask,
     ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
         let manner = self.0.manners.lock().unwrap().get(&spec.table).cloned().unwrap_or(Manner::Keep);
         Ok(Box::new(TestWriter { tables: self.0.clone(), table: spec.table.clone(), manner, unsealed: Vec::new() }))

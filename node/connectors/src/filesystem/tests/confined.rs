@@ -187,7 +187,7 @@ async fn a_sink_whose_directory_or_file_becomes_a_link_writes_nothing_through_it
     let hidden = parts_of(&table).pop().expect("it is hidden");
     fs::rename(table.join(&hidden), table.join("kept")).expect("renamed");
     symlink("../../out/in.json", table.join(&hidden)).expect("a link");
-    committer.commit(&prepared).await.expect_err("it is not the file that was written");
+    committer.commit(EPOCHS, &prepared).await.expect_err("it is not the file that was written");
     assert_eq!(parts_of(&table), [hidden.as_str()], "it is not published");
     fs::remove_file(table.join(&hidden)).expect("removed");
     fs::rename(table.join("kept"), table.join(&hidden)).expect("renamed");
@@ -195,7 +195,7 @@ async fn a_sink_whose_directory_or_file_becomes_a_link_writes_nothing_through_it
     // The directory becomes a link.
     fs::rename(&table, root.join("data/was")).expect("renamed");
     symlink("../out", &table).expect("a link");
-    check_refusal(&committer.commit(&prepared).await.expect_err("it leads out"), "publishing");
+    check_refusal(&committer.commit(EPOCHS, &prepared).await.expect_err("it leads out"), "publishing");
     check_refusal(&late.write(&parts::rows("{\"a\":2}\n")).await.expect_err("it leads out"), "a new part");
     let removed = committer.discard(&cluster(), JobId(1), Attempt(u32::MAX)).await;
     check_refusal(&removed.expect_err("it leads out"), "removing");

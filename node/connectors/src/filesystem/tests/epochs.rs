@@ -202,8 +202,8 @@ async fn commits_of_a_prefix_are_what_is_visible(case: Case) {
         if let (Fate::Finished, Some(first)) = (fate, committables.first()) {
             place.commit_by_half(first).await;
         }
-        committer.commit(&committables).await.expect("published");
-        committer.commit(&committables).await.expect("again");
+        committer.commit(EPOCHS, &committables).await.expect("published");
+        committer.commit(EPOCHS, &committables).await.expect("again");
     }
     for ((sealing, _), fate) in rest.into_iter().zip(case.fates.iter().cycle()) {
         settle(sealing, *fate).await;
@@ -219,7 +219,7 @@ async fn commits_of_a_prefix_are_what_is_visible(case: Case) {
     committer.discard(&cluster(), JOB, Attempt(2)).await.expect("removed");
     let committables = sealing.await.expect("durable");
     assert_eq!(place.hidden().await.len(), committables.len(), "nothing else is hidden");
-    committer.commit(&committables).await.expect("published");
+    committer.commit(EPOCHS, &committables).await.expect("published");
     assert_eq!(place.visible().await, (0..end).collect::<Vec<_>>(), "each row once");
     committer.discard(&cluster(), JOB, EVERY_ATTEMPT).await.expect("removed");
     assert_eq!(place.hidden().await, [""; 0]);
@@ -245,7 +245,7 @@ async fn partitions_are_directories_and_their_columns_are_left_out() {
             writer.write(&batch_of(0..3, text)).await.expect("written");
             writer.write(&batch_of(3..5, text)).await.expect("written");
             let committables = seal(&mut *writer).await;
-            place.committer().commit(&committables).await.expect("published");
+            place.committer().commit(EPOCHS, &committables).await.expect("published");
             place.committer().discard(&cluster(), JOB, EVERY_ATTEMPT).await.expect("nothing left to remove");
             let of_nothing = format!("p=__HIVE_DEFAULT_PARTITION__/part-c1-3-1-0000000000000007-0-0.{format}");
             let of_text = format!("p=x%3D%2F%25y/part-c1-3-1-0000000000000007-0-1.{format}");
@@ -274,7 +274,7 @@ async fn an_epoch_has_one_file_for_each_of_many_partitions() {
             true => assert!(committables.len() <= 900, "one for each time that rows waited no longer"),
             false => assert_eq!(committables.len(), 300),
         }
-        place.committer().commit(&committables).await.expect("published");
+        place.committer().commit(EPOCHS, &committables).await.expect("published");
         assert_eq!(place.visible().await, (0..2100).collect::<Vec<_>>(), "{format}");
     }
 }
@@ -310,9 +310,9 @@ async fn rows_that_are_sealed_with_the_others_are_written_by_the_sealing() {
         assert_eq!(place.files().await, [""; 0], "at the barrier nothing is written");
         writer.write(&batch_of(9..12, text)).await.expect("written");
         let second = writer.seal_with(vec![batch_of(12..20, text)]).await.expect("sealed");
-        place.committer().commit(&second.await.expect("durable")).await.expect("published");
+        place.committer().commit(EPOCHS, &second.await.expect("durable")).await.expect("published");
         assert_eq!(place.visible().await, (9..20).collect::<Vec<_>>());
-        place.committer().commit(&first.await.expect("durable")).await.expect("published");
+        place.committer().commit(EPOCHS, &first.await.expect("durable")).await.expect("published");
         assert_eq!(place.visible().await, (0..20).collect::<Vec<_>>());
     }
 }
@@ -330,7 +330,7 @@ async fn a_lost_part_keeps_no_other_back() {
         committables.insert(0, lost("x.json"));
         committables.insert(2, lost("y.json"));
         for _ in 0..2 {
-            let error = place.committer().commit(&committables).await.expect_err("two are lost");
+            let error = place.committer().commit(EPOCHS, &committables).await.expect_err("two are lost");
             let text = error.to_string();
             assert!(text.starts_with("could not publish x.json: .x.json is gone"), "{text}");
             assert!(text.ends_with("(1 more could not be published either; all others are)"), "{text}");
@@ -354,7 +354,7 @@ async fn directories_that_hold_nothing_any_more_are_removed() {
     let mut writer = place.writer(1);
     writer.write(&batch_of(0..1, by_parity)).await.expect("written");
     let committables = seal(&mut *writer).await;
-    place.committer().commit(&committables).await.expect("published");
+    place.committer().commit(EPOCHS, &committables).await.expect("published");
     fs::create_dir(std::path::Path::new(&place.path).join("other")).expect("created");
     writer.write(&batch_of(0..4, by_parity)).await.expect("written");
     let unpublished = seal(&mut *writer).await;
@@ -378,7 +378,7 @@ async fn parts_that_are_old_enough_are_followed_by_others() {
     let committables = seal(&mut *writer).await;
     assert_eq!(committables.len(), 2, "of three rows each");
     assert!(seal(&mut *writer).await.is_empty(), "each committable once");
-    place.committer().commit(&committables).await.expect("published");
+    place.committer().commit(EPOCHS, &committables).await.expect("published");
     assert_eq!(place.visible().await, [0, 1, 2, 3, 4, 5]);
 }
 
@@ -414,7 +414,7 @@ async fn a_sealing_is_driven_while_the_next_epoch_is_written_and_sealed() {
     }
     drop(writer);
     while let Some(sealed) = sealings.next().await {
-        place.committer().commit(&sealed.expect("durable")).await.expect("published");
+        place.committer().commit(EPOCHS, &sealed.expect("durable")).await.expect("published");
     }
     assert_eq!(place.visible().await, (0..40).collect::<Vec<_>>());
 }

@@ -84,7 +84,7 @@ pub(super) async fn write(
     }
     let committables = seal(&mut *writer).await;
     let committer = open_sink_committer(&spec, columns, context).expect("a committer");
-    committer.commit(&committables).await.expect("published");
+    committer.commit(EPOCHS, &committables).await.expect("published");
 }
 
 const FORMATS: [(&str, &[(&str, &str)]); 8] = [
@@ -244,7 +244,7 @@ async fn parts_that_are_large_enough_are_followed_by_others() {
         }
         assert_eq!(committables.iter().map(Vec::len).collect::<Vec<_>>(), [3; 2], "{format}");
         let committer = open_sink_committer(&spec, numbers(), &context).expect("opened");
-        committer.commit(&committables.concat()).await.expect("published");
+        committer.commit(EPOCHS, &committables.concat()).await.expect("published");
         let source = table(&context, &given, format, options, numbers()).expect("a table");
         let batch = read_all(&*source).await.expect("readable").batch();
         let mut read = batch.column(0).as_primitive::<Int64Type>().values().to_vec();

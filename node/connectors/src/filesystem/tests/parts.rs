@@ -73,9 +73,9 @@ async fn check_two_clusters(context: &ConnectorContext, path: &str, names: impl 
     let finish = async |id: &str, prepared: &[Vec<serde_json::Value>]| {
         let cluster = ClusterId(id.to_owned());
         for (committer, committables) in committers.iter().zip(prepared) {
-            committer.commit(committables).await.expect("published");
+            committer.commit(EPOCHS, committables).await.expect("published");
             committer.discard(&cluster, JobId(1), EVERY_ATTEMPT).await.expect("removed");
-            committer.commit(committables).await.expect("again");
+            committer.commit(EPOCHS, committables).await.expect("again");
         }
     };
     finish("a", &ours).await;
@@ -120,7 +120,7 @@ async fn a_hidden_file_that_is_there_already_is_left_alone() {
     let committables = seal(&mut *writer).await;
     assert_eq!(fs::read_to_string(there).expect("readable"), "of before\n");
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
-    committer.commit(&committables).await.expect("published");
+    committer.commit(EPOCHS, &committables).await.expect("published");
     committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("removed");
     assert_eq!(names(&folder), ["part-c1-3-1-0000000000000007-0-1.json"]);
 }
@@ -138,7 +138,7 @@ async fn an_object_that_is_published_is_never_overwritten() {
     let spec = sink("filesystem", &[("path", "memory://bucket/out")]);
     let committer = open_sink_committer(&spec, numbers(), &context).expect("opened");
     for _ in 0..2 {
-        committer.commit(&committables).await.expect("published");
+        committer.commit(EPOCHS, &committables).await.expect("published");
     }
     assert_eq!(store.head(&published).await.expect("there").e_tag, before.e_tag, "never written again");
     let other =
@@ -171,7 +171,7 @@ async fn parts_are_hidden_until_committed_and_commits_are_idempotent() {
             .all(|name| name.starts_with(".part-c1-3-1-0000000000000007-") && name.ends_with(".inprogress"))
     );
     for _ in 0..2 {
-        committer.commit(&committables).await.expect("published");
+        committer.commit(EPOCHS, &committables).await.expect("published");
         let expected = ["0-0", "0-1", "1-0", "1-1"].map(|part| format!("part-c1-3-1-0000000000000007-{part}.json"));
         assert_eq!(names(&folder), expected);
     }
@@ -192,7 +192,7 @@ async fn discard_removes_what_all_attempts_of_one_job_left() {
         writer.write(&rows(&format!("{{\"a\":{attempt}}}\n"))).await.expect("written");
         committables.push(seal(&mut *writer).await);
     }
-    committer.commit(&committables[1]).await.expect("published");
+    committer.commit(EPOCHS, &committables[1]).await.expect("published");
     committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("removed");
     committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("nothing left to remove");
     assert_eq!(
@@ -203,7 +203,7 @@ async fn discard_removes_what_all_attempts_of_one_job_left() {
         fs::read_to_string(folder.path().join("part-c1-3-2-0000000000000007-0-0.json")).expect("readable"),
         "{\"a\":2}\n"
     );
-    let lost = committer.commit(&[serde_json::json!({"hidden": ".x", "published": "x"})]).await;
+    let lost = committer.commit(EPOCHS, &[serde_json::json!({"hidden": ".x", "published": "x"})]).await;
     let lost = lost.expect_err("neither is there").to_string();
     assert!(lost.starts_with("could not publish x: .x is gone and was not published: "), "{lost}");
 }
@@ -220,7 +220,7 @@ async fn output_under_the_names_of_older_releases_is_published_and_discarded() {
     }
     let hidden = ".part-c1-3-1-7-0-1.json.inprogress";
     let prepared = serde_json::json!({"hidden": hidden, "published": "part-c1-3-1-7-0-1.json", "bytes": 8});
-    committer.commit(&[prepared]).await.expect("published");
+    committer.commit(EPOCHS, &[prepared]).await.expect("published");
     committer.discard(&cluster(), JobId(3), Attempt(2)).await.expect("removed");
     let left = [".part-c1-3-2-12-1-0.json.inprogress", ".part-c1-30-1-7-0-0.json.inprogress", "part-c1-3-1-7-0-1.json"];
     assert_eq!(names(&folder), left);
@@ -256,8 +256,8 @@ async fn what_is_published_is_never_overwritten() {
     let mut writer = writer(&context, &path, 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
     let committables = seal(&mut *writer).await;
-    committer.commit(&committables).await.expect("published");
-    committer.commit(&committables).await.expect("again");
+    committer.commit(EPOCHS, &committables).await.expect("published");
+    committer.commit(EPOCHS, &committables).await.expect("again");
     assert_eq!(names(&folder), ["part-c1-3-1-0000000000000007-0-0-1.json", "part-c1-3-1-0000000000000007-0-0.json"]);
     assert_eq!(
         fs::read_to_string(folder.path().join("part-c1-3-1-0000000000000007-0-0.json")).expect("readable"),
@@ -275,10 +275,10 @@ async fn what_others_do_to_hidden_files_is_not_silent() {
     let prepared = seal(&mut *writer).await;
     let hidden = folder.path().join(".part-c1-1-1-0000000000000007-0-0.json.inprogress");
     fs::write(&hidden, "{\"a\":22}\n").expect("overwritten");
-    let error = committer.commit(&prepared).await.expect_err("it is another's").to_string();
+    let error = committer.commit(EPOCHS, &prepared).await.expect_err("it is another's").to_string();
     assert!(error.contains("was overwritten"), "{error}");
     fs::rename(&hidden, folder.path().join("part-c1-1-1-0000000000000007-0-0.json")).expect("renamed");
-    let error = committer.commit(&prepared).await.expect_err("what is published is not its own").to_string();
+    let error = committer.commit(EPOCHS, &prepared).await.expect_err("what is published is not its own").to_string();
     assert!(error.contains("is gone"), "{error}");
 }
 
@@ -315,7 +315,7 @@ async fn object_stores_publish_too() {
     store.copy(&hidden, &published).await.expect("copied");
     let copied = store.head(&published).await.expect("copied").e_tag;
     for _ in 0..2 {
-        committer.commit(&committables).await.expect("published");
+        committer.commit(EPOCHS, &committables).await.expect("published");
     }
     assert_eq!(store.head(&published).await.expect("there").e_tag, copied, "not copied again");
     committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("removed");
@@ -332,7 +332,7 @@ async fn side_output<const N: usize>(folder: &TempDir, kind: SideOutputKind, rec
         writer.write(records).await.expect("written");
     }
     let prepared = writer.seal().await.expect("sealed").await.expect("durable");
-    open_side_output_committer(kind, &path, &context).expect("opened").commit(&prepared).await.expect("published");
+    open_side_output_committer(kind, &path, &context).expect("opened").commit(EPOCHS, &prepared).await.expect("published");
     let stem = if kind == SideOutputKind::LateRows { "late" } else { "dead-letter" };
     fs::read_to_string(folder.path().join(format!("{stem}-c1-1-2-0000000000000007-3-0.json"))).expect("published")
 }
