@@ -292,7 +292,11 @@ impl Supervisor {
         let sinks = graph.operators.iter().filter_map(|operator| Some((operator, operator.kind.as_sink()?)));
         try_join_all(sinks.map(async |(operator, sink)| {
             let checked = self.surroundings.tables.check_sink(sink, operator.output.clone()).await;
-            checked.map_err(|source| SubtaskError::Connector { table: sink.table.clone(), source })
+            let table = sink.table.clone();
+            checked.map_err(|source| match self.attempt {
+                Attempt(1) => SubtaskError::Destination { table, source },
+                _ => SubtaskError::Connector { table, source },
+            })
         }))
         .await?;
         let of_sources = graph.sources().filter_map(|(_, source)| source.connector.dead_letter_path());
