@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, path::Path};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path};
 
 use crate::{
     StorageError,
@@ -45,6 +45,14 @@ impl StateReader {
             check_head(name, &tail)?;
         }
         Ok(Self { store, key, name: name.into(), segments: footer.segments, tail, tail_offset })
+    }
+
+    /// Opens a file that is whole in memory. `name` is for messages.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn of_whole(name: &str, bytes: Bytes) -> Result<Self, StorageError> {
+        Self::of_bytes(Arc::new(InMemory::new()), name, bytes)
     }
 
     /// Opens a file in memory.
