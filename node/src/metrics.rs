@@ -62,7 +62,7 @@ fn tell_attempt(families: &mut Families, node: &str, job: &str, attempt: &Attemp
 }
 
 fn tell_chain(families: &mut Families, labels: [&str; 4], measured: &ChainMeasures) {
-    let ChainMeasures { subtasks, metrics, credit_waits, state_bytes, splits, .. } = measured;
+    let ChainMeasures { subtasks, metrics, credit_waits, state_bytes, splits, backlog, .. } = measured;
     let [node, job, chain, operators] = labels;
     families.level(&table::CHAIN_SUBTASKS, &labels, u64::from(*subtasks));
     families.level(&table::CHAIN_STATE, &labels, *state_bytes);
@@ -83,6 +83,10 @@ fn tell_chain(families: &mut Families, labels: [&str; 4], measured: &ChainMeasur
     for (activity, micros) in times {
         let labels = [node, job, chain, operators, activity];
         families.time(&table::CHAIN_TIME, &labels, Duration::from_micros(micros));
+    }
+    if let Some(backlog) = backlog {
+        families.level(&table::SOURCE_BACKLOG, &labels, backlog.records);
+        families.level(&table::SOURCE_UNREACHABLE, &labels, backlog.unreachable);
     }
     if let Some(splits) = splits {
         for (state, count) in [("waiting", splits.waiting), ("open", splits.open), ("finished", splits.finished)] {

@@ -1,4 +1,4 @@
-//! What this process hands to connectors: its standard streams, object stores from its environment, and HTTP.
+//! What this process hands to connectors: its standard streams, object stores from its environment, HTTP, and Kafka.
 
 use std::{
     collections::BTreeMap,
@@ -32,6 +32,7 @@ pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput, allowed
         stores: ObjectStores::new(store_options()),
         notices: Notices::default(),
         allowed,
+        kafka: thalweg_connectors::kafka_client(),
     }
 }
 

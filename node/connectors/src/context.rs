@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt as _;
+use thalweg_kafka::Kafka;
 use thalweg_storage::ObjectStores;
 use thalweg_types::{job::FailureKind, seam::Seams};
 use tokio::time::timeout;
@@ -39,6 +40,8 @@ pub struct ConnectorContext {
     pub notices: Notices,
     /// Which paths tables may name.
     pub allowed: AllowedPaths,
+    /// Opens clients of Kafka; `None`: this build has none.
+    pub kafka: Option<Arc<dyn Kafka>>,
 }
 
 impl ConnectorContext {

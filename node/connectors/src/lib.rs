@@ -10,6 +10,7 @@ use thalweg_types::{Attempt, CheckpointId, ClusterId, Fault, JobId, OperatorId, 
 
 mod allowed;
 mod blackhole;
+mod common;
 mod connector;
 mod context;
 mod csv;
@@ -24,6 +25,7 @@ pub mod http_client;
 pub mod ingest;
 mod interleave;
 mod json;
+mod kafka;
 mod lines;
 mod location;
 mod nexmark;
@@ -44,9 +46,11 @@ mod values;
 mod testing;
 
 pub use allowed::{AllowedPaths, PrefixError};
+pub use common::CommonTables;
 pub use context::ConnectorContext;
 pub use decoding::DecodingShare;
 pub use error::ConnectorError;
+pub use kafka::kafka_client;
 pub use notices::Notices;
 pub use open::{check_sink, open_sink_committer, open_sink_writer, open_source, open_source_of};
 pub use side_output::{
@@ -70,6 +74,26 @@ pub trait Source: Send + Sync {
     /// If it cannot be opened.
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError>;
 
+    /// Checks, before a job runs, that the table can be read: what it names is there and may be read. Called once, on one
+    /// node. `patient` says that the job has run before, so that what does not answer now is waited for.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    async fn check(&self, patient: bool) -> Result<(), ConnectorError> {
+        let _ = patient;
+        Ok(())
+    }
+
+    /// How many sequences a subtask reads side by side. Splits that have no end must all be read.
+    fn open_max(&self) -> usize {
+        SEQUENCES_MAX
+    }
+
+    /// How far the open splits of this table are behind; `None` if that is not known. Called from time to time.
+    fn backlog(&self) -> Option<Backlog> {
+        None
+    }
+
     /// Ends the input. `true` if the readers end on their own, after returning everything that was acknowledged;
     /// `false` if they are not polled any more. May be called repeatedly, and before readers are opened.
     fn stop(&self) -> bool {
@@ -90,12 +114,25 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// Sequences that a subtask reads at a time, unless a table says otherwise: enough for a directory of files that interleave
+/// in time, and few enough that their readers' buffers stay small beside a batch.
+const SEQUENCES_MAX: usize = 32;
+
+/// How far the open splits of a table are behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Records that are there and not read.
+    pub records: u64,
+    /// Splits that cannot be read now, since their system does not answer.
+    pub unreachable: u64,
+}
+
 /// Finds the splits of a table while the job runs: one for all its readers. What it has found before is remembered for
 /// it, by the names of pieces.
 #[async_trait]
 pub trait Enumerator: Send + Sync {
-    /// How long after one listing the next one begins.
-    fn interval(&self) -> Duration;
+    /// How long after one listing the next one begins; `None`: there is one only, in all of the job's life.
+    fn interval(&self) -> Option<Duration>;
 
     /// All pieces that there are now, in reading order, also those that were listed before.
     ///
@@ -103,17 +140,32 @@ pub trait Enumerator: Send + Sync {
     /// If they cannot be listed.
     async fn list(&self) -> Result<Vec<Piece>, ConnectorError>;
 
-    /// The splits of a new piece, in reading order.
+    /// Whether all new pieces of a listing are cut by one call and become known at once, so that a checkpoint has all of
+    /// them or none. If not, they are cut one by one, and assigned as there is room.
+    fn cuts_together(&self) -> bool {
+        false
+    }
+
+    /// The splits of new pieces, those of each in reading order. `listing` is the one that found them.
     ///
     /// # Errors
-    /// If it cannot be cut.
-    async fn cut(&self, piece: &Piece) -> Result<Vec<Split>, ConnectorError>;
+    /// If they cannot be cut.
+    async fn cut(&self, pieces: &[Piece], listing: Listing) -> Result<Vec<Vec<Split>>, ConnectorError>;
 
     /// Takes apart a split that did an enumerator's work before there were any; `None` for every other split.
     ///
     /// # Errors
     /// If it cannot be understood.
     fn former(&self, split: &Split) -> Result<Option<FormerEnumerator>, ConnectorError>;
+}
+
+/// Which listing of a table found something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// The first one of the job. What it found is not known before all of it is cut, so that it may be repeated.
+    First,
+    /// One that followed, also after a restore.
+    Later,
 }
 
 /// What a table consists of, as a listing shows it: a file, for example. Its name tells it from all others, for ever.
@@ -168,6 +220,8 @@ pub struct SourceIdentity {
     pub check: Option<RecordCheck>,
     /// The memory that the attempt's readers may decode with.
     pub decoding: DecodingShare,
+    /// What the attempt's subtasks on this node have in common.
+    pub common: CommonTables,
 }
 
 /// A split at a position, encoded only when it is called.
@@ -210,9 +264,12 @@ pub enum Read {
     },
     /// There are no records now, and nothing is known of the times of future ones. The split is idle until there are.
     Idle,
-    /// There are records, but no memory to decode them until other readers free some. The next call waits for that. The
-    /// split is not idle.
+    /// There are records, but no memory to decode them until other readers free some; or there may be some, and who has
+    /// them does not answer. The next call waits for that. The split is not idle.
     Waiting,
+    /// There is nothing more to read now, though the position may have moved. The split is silent from the time of its last
+    /// records on, and not idle.
+    CaughtUp,
     /// The split has ended.
     End,
 }

@@ -23,8 +23,9 @@ use thalweg_types::{
 };
 
 use crate::{
-    CheckpointStore, CommitterIdentity, ConnectorContext, ConnectorError, DeadLetter, DecodingShare, Epochs, Notices,
-    ObjectStores, Read, SinkCommitter, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity, StandardOutput,
+    CheckpointStore, CommitterIdentity, CommonTables, ConnectorContext, ConnectorError, DeadLetter, DecodingShare,
+    Epochs, Notices, ObjectStores, Read, SinkCommitter, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity,
+    StandardOutput,
     http_client::{HttpAnswer, HttpClient, HttpPost},
     ingest::IngestRegistry,
     json::{JsonWriter, timestamp::TimestampForm},
@@ -132,6 +133,7 @@ pub(crate) fn context() -> ConnectorContext {
         stores: ObjectStores::default(),
         notices: Notices::default(),
         allowed: crate::AllowedPaths::everywhere(),
+        kafka: None,
     }
 }
 
@@ -223,6 +225,7 @@ pub(crate) fn source_identity(decoding_bytes: u64) -> SourceIdentity {
         takes_checkpoints: false,
         check: None,
         decoding: DecodingShare::new(decoding_bytes),
+        common: CommonTables::default(),
     }
 }
 
@@ -272,7 +275,7 @@ pub(crate) async fn read_split(source: &dyn Source, split: &Split, given: &mut G
     let mut reader = source.open(split).await?;
     loop {
         match reader.next().await? {
-            Read::Idle | Read::Waiting => {}
+            Read::Idle | Read::Waiting | Read::CaughtUp => {}
             Read::End => return Ok(()),
             Read::Records { batch, dead_letters } => {
                 given.batches.push(batch);

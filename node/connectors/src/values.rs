@@ -137,7 +137,7 @@ mod tests {
     async fn read(reader: &mut Box<dyn SplitReader>) -> Option<RecordBatch> {
         match reader.next().await.unwrap() {
             Read::Records { batch, .. } => Some(batch),
-            Read::Idle | Read::Waiting | Read::End => None,
+            Read::Idle | Read::Waiting | Read::CaughtUp | Read::End => None,
         }
     }
 

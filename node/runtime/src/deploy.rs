@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use thalweg_connectors::{DecodingShare, SinkIdentity, SinkSubtask, Source, SourceIdentity};
+use thalweg_connectors::{CommonTables, DecodingShare, SinkIdentity, SinkSubtask, Source, SourceIdentity};
 use thalweg_exchange::{
     Endpoints, Inbound, InboundChannel, Outbound, OutboundBuilder, OutboundConfig, PeerFailure, PeerLink,
 };
@@ -108,6 +108,7 @@ struct Shared {
     decoding: DecodingShare,
     /// What each subtask of a sink may take.
     sink_bytes: u64,
+    common: CommonTables,
     replay: Option<Arc<ReplayClock>>,
     restored: Restored,
     /// Late rows of the head that is being restored.
@@ -197,7 +198,8 @@ impl Builder<'_> {
         let sink_bytes = self.sink_bytes(meters);
         self.memory.state.get_or_init(|| state.clone());
         self.memory.decoding.get_or_init(|| decoding.clone());
-        Ok(Shared { settings, operators, state, decoding, sink_bytes, replay, restored, late, failed })
+        let common = CommonTables::default();
+        Ok(Shared { settings, operators, state, decoding, sink_bytes, common, replay, restored, late, failed })
     }
 
     fn sink_bytes(&self, meters: &[(SubtaskId, Arc<Meter>)]) -> u64 {
@@ -483,6 +485,7 @@ impl Builder<'_> {
             takes_checkpoints: self.deployment.takes_checkpoints,
             check: Some(Stamp::new(head, spec)?.check(takes_dead_letters)),
             decoding: shared.decoding.clone(),
+            common: shared.common.clone(),
         };
         let source = self.tables.source(spec, &shared.settings, identity);
         source.map_err(|source| SubtaskError::Connector { table: spec.table.clone(), source })
@@ -529,6 +532,7 @@ impl Builder<'_> {
     ) -> Result<SourceSubtask, SubtaskError> {
         let table = spec.table.clone();
         let source = self.table((id, spec), chain.takes_dead_letters(), shared)?;
+        meter.set_source(&source);
         let progress = self.splits(id, subtask.index);
         let is_enumerated = self.deployment.graph.enumerator_of(id).is_some();
         let mut pacer = pacer(spec, shared.replay.as_ref())?;

@@ -4,12 +4,17 @@
 //! ```text
 //! Ready -- started --> list -- something new --> begin -> assign.. -> all is processed -> settled --.
 //!                        ^ '-- nothing new ----------------------------------------------> settled --+-- interval --> list
-//!                        '---------------------------------------------------------------------------'
+//!                        |                                                                           '-- no interval --> end
+//!                        '-- interval
 //! ```
 //!
 //! An assignment and the memory of it change together, between two barriers. So a checkpoint has both or neither: the
 //! subtask's splits hold what the enumerator knows to be assigned, or the exchange holds it on its way. What is listed and
 //! not assigned yet is in no checkpoint; the next listing finds it again.
+//!
+//! Where the first listing decides where splits begin, as with the partitions of a topic, all of a listing changes together,
+//! without waiting for credit: a checkpoint with a part of it would let the rest begin elsewhere. That the first listing is
+//! known is part of the memory too.
 //!
 //! The watermark of the source: files that are found together may have any times. So no subtask lets its watermark grow
 //! before all subtasks that were idle count again, everywhere behind them. A subtask returns the credit of what it is
@@ -18,7 +23,7 @@
 use std::{future::Future, pin::pin, sync::Arc};
 
 use futures::{StreamExt as _, stream};
-use thalweg_connectors::{ConnectorError, Enumerator, Piece};
+use thalweg_connectors::{ConnectorError, Enumerator, Listing, Piece};
 use thalweg_types::{
     Split,
     checkpoint::{SplitProgress, SplitState},
@@ -61,7 +66,10 @@ impl EnumeratorSubtask {
         }
         self.chain.observe_state()?;
         self.go_on_from_former()?;
-        while self.look().await?.is_some() {}
+        while self.look().await?.is_some()
+            && let Some(interval) = self.enumerator.interval()
+            && self.attending(tokio::time::sleep(interval)).await?.is_some()
+        {}
         self.chain.finish(None).await?;
         self.chain.attend_on(None).await
     }
@@ -93,26 +101,73 @@ impl EnumeratorSubtask {
         self.assign(left)
     }
 
-    /// Lists once, assigns what is new, and waits for the time of the next listing. `None` if the source was stopped.
+    /// Lists once, and assigns what is new. `None` if the source was stopped.
     async fn look(&mut self) -> Result<Option<()>, SubtaskError> {
         let enumerator = self.enumerator.clone();
-        let Some(listed) = self.attending(enumerator.list()).await? else { return Ok(None) };
-        let mut new = listed.map_err(|source| self.failed(source))?;
-        new.retain(|piece| !self.known().contains(&piece.name));
-        if !new.is_empty() && self.assign_all(enumerator.as_ref(), new).await?.is_none() {
-            return Ok(None);
+        let listing = self.known().listing();
+        if listing == Listing::First || enumerator.interval().is_some() {
+            let Some(listed) = self.attending(enumerator.list()).await? else { return Ok(None) };
+            let mut new = listed.map_err(|source| self.failed(source))?;
+            new.retain(|piece| !self.known().contains(&piece.name));
+            let assigned = match enumerator.cuts_together() {
+                true => self.assign_together(enumerator.as_ref(), &new, listing).await?,
+                false if new.is_empty() => Some(()),
+                false => self.assign_all(enumerator.as_ref(), new, listing).await?,
+            };
+            if assigned.is_none() {
+                return Ok(None);
+            }
+            self.known().set_listed();
         }
-        if self.settle().await?.is_none() {
-            return Ok(None);
-        }
-        self.attending(tokio::time::sleep(enumerator.interval())).await
+        self.settle().await
     }
 
-    async fn assign_all(&mut self, enumerator: &dyn Enumerator, new: Vec<Piece>) -> Result<Option<()>, SubtaskError> {
+    /// Assigns all splits of new pieces at once. `None` if the source was stopped.
+    async fn assign_together(
+        &mut self,
+        enumerator: &dyn Enumerator,
+        new: &[Piece],
+        listing: Listing,
+    ) -> Result<Option<()>, SubtaskError> {
+        if new.is_empty() {
+            return Ok(Some(()));
+        }
+        let Some(cut) = self.attending(enumerator.cut(new, listing)).await? else { return Ok(None) };
+        let cut = cut.map_err(|source| self.failed(source))?;
+        if cut.len() != new.len() {
+            let reason = format!("{} pieces were cut into splits of {}", new.len(), cut.len());
+            return Err(SubtaskError::Assignment { reason });
+        }
+        self.chain.ready(None).await?;
+        // Nothing may be awaited from here on, not even credit.
+        self.chain.set_idle(false)?;
+        self.begin()?;
+        for (pieces, cut) in new.chunks(PIECES_MAX).zip(cut.chunks(PIECES_MAX)) {
+            self.assign_new(pieces.iter().zip(cut.iter().cloned()))?;
+        }
+        self.known().set_listed();
+        Ok(Some(()))
+    }
+
+    /// Tells all subtasks that assignments begin.
+    fn begin(&mut self) -> Result<(), SubtaskError> {
+        self.send(&(0..self.subtasks).map(|subtask| (subtask, None)).collect::<Vec<_>>())
+    }
+
+    /// Assigns the splits of new pieces as there is room. `None` if the source was stopped.
+    async fn assign_all(
+        &mut self,
+        enumerator: &dyn Enumerator,
+        new: Vec<Piece>,
+        listing: Listing,
+    ) -> Result<Option<()>, SubtaskError> {
         self.chain.ready(None).await?;
         self.chain.set_idle(false)?;
-        self.send(&(0..self.subtasks).map(|subtask| (subtask, None)).collect::<Vec<_>>())?;
-        let cut = |piece: Piece| async move { enumerator.cut(&piece).await.map(|splits| (piece, splits)) };
+        self.begin()?;
+        let cut = |piece: Piece| async move {
+            let splits = enumerator.cut(std::slice::from_ref(&piece), listing).await?;
+            Ok::<_, ConnectorError>((piece, splits.into_iter().flatten().collect::<Vec<Split>>()))
+        };
         let mut cuts = pin!(stream::iter(new).map(cut).buffered(CUTS_MAX).ready_chunks(PIECES_MAX));
         loop {
             let Some(next) = self.attending(cuts.next()).await? else { return Ok(None) };
@@ -122,15 +177,22 @@ impl EnumeratorSubtask {
             self.chain.take_turn().await;
             self.chain.ready(None).await?;
             // Nothing may be awaited from here on: what is known and what was sent must be on one side of a barrier.
-            let mut splits = Vec::new();
-            for (piece, of_piece) in next {
-                // A file that grows may be listed twice.
-                if self.known().insert(&piece.name) {
-                    splits.extend(of_piece.into_iter().map(SplitProgress::unread));
-                }
-            }
-            self.assign(splits)?;
+            self.assign_new(next.iter().map(|(piece, splits)| (piece, splits.clone())))?;
         }
+    }
+
+    fn assign_new<'a>(
+        &mut self,
+        cut: impl Iterator<Item = (&'a Piece, Vec<Split>)>,
+    ) -> Result<(), SubtaskError> {
+        let mut splits = Vec::new();
+        for (piece, of_piece) in cut {
+            // A file that grows may be listed twice.
+            if self.known().insert(&piece.name) {
+                splits.extend(of_piece.into_iter().map(SplitProgress::unread));
+            }
+        }
+        self.assign(splits)
     }
 
     fn assign(&mut self, splits: Vec<SplitProgress>) -> Result<(), SubtaskError> {

@@ -11,6 +11,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
 };
+use thalweg_connectors::Listing;
 use thalweg_keyed_state::{FrozenState, StateBatch};
 use thalweg_types::KeyGroup;
 use xxhash_rust::xxh3::xxh3_128;
@@ -19,6 +20,8 @@ use xxhash_rust::xxh3::xxh3_128;
 const PIECES: &str = "pieces";
 /// The value that says how many splits have been assigned.
 const ASSIGNED: &str = "assigned";
+/// The value that says that the first listing is known. Checkpoints of releases that had no need of it lack it.
+const LISTED: &str = "listed";
 const HASH_BYTES: i32 = 16;
 /// Batches that exceed this together stay apart, as a segment of a state file is not larger.
 const MERGED_BYTES_MAX: usize = 1 << 20;
@@ -34,6 +37,8 @@ pub(crate) struct KnownPieces {
     new: Vec<u128>,
     /// How many splits have been assigned: the next one goes to the next subtask.
     assigned: u64,
+    /// Whether all that the first listing found is known.
+    is_listed: bool,
 }
 
 impl KnownPieces {
@@ -55,6 +60,7 @@ impl KnownPieces {
             }
             let assigned = state.values.get(ASSIGNED).and_then(|assigned| u64::try_from(*assigned).ok());
             known.assigned = known.assigned.max(assigned.unwrap_or(0));
+            known.is_listed |= state.values.contains_key(LISTED);
         }
         Ok(known)
     }
@@ -71,6 +77,16 @@ impl KnownPieces {
             self.new.push(hash);
         }
         is_new
+    }
+
+    /// The listing that is next.
+    pub(crate) fn listing(&self) -> Listing {
+        if self.is_listed { Listing::Later } else { Listing::First }
+    }
+
+    /// All that the first listing found is known.
+    pub(crate) fn set_listed(&mut self) {
+        self.is_listed = true;
     }
 
     /// The subtask of the next split: each in turn, over all listings, so that single files are spread, too.
@@ -100,6 +116,9 @@ impl KnownPieces {
         state.extend(PIECES, self.batches.iter().cloned());
         // There is always a value: without it, an enumerator that knows nothing yet could not be told from none.
         state.values.insert(ASSIGNED.to_owned(), i64::try_from(self.assigned).unwrap_or(i64::MAX));
+        if self.is_listed {
+            state.values.insert(LISTED.to_owned(), 1);
+        }
         Ok(state)
     }
 }
@@ -153,6 +172,18 @@ mod tests {
         assert!(!restored.contains("file-1000"));
         assert_eq!((turns[0], turns[1], turns[2], turns[3]), (0, 1, 2, 0));
         assert_eq!(restored.next_subtask(3), 1, "the turns go on");
+    }
+
+    /// A release before has written no more than how many splits were assigned.
+    #[test]
+    fn the_first_listing_is_known_once_it_was_said_to_be() {
+        let mut known = KnownPieces::default();
+        let before = known.freeze().unwrap();
+        assert_eq!(before.values.keys().collect::<Vec<_>>(), [ASSIGNED]);
+        known.set_listed();
+        let after = known.freeze().unwrap();
+        let listing = |state| KnownPieces::restored(&[state]).unwrap().listing();
+        assert_eq!((listing(before), listing(after)), (Listing::First, Listing::Later));
     }
 
     #[test]

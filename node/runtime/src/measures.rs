@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use thalweg_connectors::DecodingShare;
+use thalweg_connectors::{Backlog, DecodingShare};
 use thalweg_metrics::Histogram;
 use thalweg_types::{ChainId, ChainPlan, NodeId, SubtaskId, job::SubtaskMetrics, session::Deployment};
 
@@ -53,6 +53,8 @@ pub struct ChainMeasures {
     pub state_bytes: u64,
     /// Of a source.
     pub splits: Option<SplitCounts>,
+    /// How far it is behind, if it is a source that knows.
+    pub backlog: Option<Backlog>,
 }
 
 /// The memory that an attempt takes from its node; known once its subtasks are built.
@@ -118,6 +120,7 @@ impl ChainLayout {
             credit_waits: 0,
             state_bytes: 0,
             splits: self.is_source.then(SplitCounts::default),
+            backlog: None,
         }
     }
 }
@@ -140,6 +143,11 @@ impl ChainMeasures {
         sum.watermark = sum.watermark.min(new.watermark);
         self.credit_waits += meter.credit_waits();
         self.state_bytes += meter.state_bytes();
+        if let Some(new) = meter.backlog() {
+            let sum = self.backlog.get_or_insert_default();
+            sum.records += new.records;
+            sum.unreachable += new.unreachable;
+        }
         if let Some(splits) = &mut self.splits {
             let new = meter.splits();
             splits.waiting += new.waiting;

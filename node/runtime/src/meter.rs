@@ -3,20 +3,20 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use arrow::array::RecordBatch;
+use thalweg_connectors::{Backlog, Source};
 use thalweg_metrics::Histogram;
 use thalweg_types::{
     LatencyMarker, Watermark, checkpoint::RecordCounts, job::SubtaskMetrics, seam::Clock, session::SubtaskState,
 };
 
 /// The metrics of one subtask.
-#[derive(Debug)]
 pub(crate) struct Meter {
     clock: Arc<dyn Clock>,
     /// The attempt's on this node.
@@ -40,6 +40,14 @@ pub(crate) struct Meter {
     splits_waiting: AtomicU64,
     splits_open: AtomicU64,
     splits_finished: AtomicU64,
+    /// The table that a source reads, which knows how far it is behind. It ends with its subtask.
+    source: OnceLock<Weak<dyn Source>>,
+}
+
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Meter({:?})", self.snapshot())
+    }
 }
 
 /// The splits of a source on a node.
@@ -84,7 +92,18 @@ impl Meter {
             splits_waiting: AtomicU64::new(0),
             splits_open: AtomicU64::new(0),
             splits_finished: AtomicU64::new(0),
+            source: OnceLock::new(),
         }
+    }
+
+    /// Says which table the subtask reads: once, when it is built.
+    pub(crate) fn set_source(&self, source: &Arc<dyn Source>) {
+        self.source.get_or_init(|| Arc::downgrade(source));
+    }
+
+    /// How far the subtask's splits are behind; `None` if nobody knows.
+    pub(crate) fn backlog(&self) -> Option<Backlog> {
+        self.source.get()?.upgrade()?.backlog()
     }
 
     pub(crate) fn now(&self) -> Duration {

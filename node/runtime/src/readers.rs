@@ -1,6 +1,6 @@
 //! Reads the open splits of one source subtask, lowest watermark first.
 //!
-//! At most `SEQUENCES_MAX` sequences are open, with one split each. When a split ends, the next one of its sequence
+//! At most `Source::open_max` sequences are open, with one split each. When a split ends, the next one of its sequence
 //! is opened. All open splits are polled in the order of their watermarks (in turn where these are equal), and the
 //! first that is ready is served. A read stays pending while others are served, so no read is lost.
 //!
@@ -19,10 +19,6 @@ use thalweg_connectors::{ConnectorError, LaterSplit, Read, Source, SplitReader};
 use thalweg_types::{Split, SplitId, Watermark, checkpoint::SplitState};
 
 use crate::meter::SplitCounts;
-
-/// Sequences that are read at a time: enough for a directory of files that interleave in time, and few enough that
-/// their readers' buffers stay small beside a batch.
-const SEQUENCES_MAX: usize = 32;
 
 type Answer = (Box<dyn SplitReader>, Result<Read, ConnectorError>);
 type Question = Pin<Box<dyn Future<Output = Result<Answer, ConnectorError>> + Send>>;
@@ -215,10 +211,17 @@ impl Readers {
         self.served += 1;
         let open = &mut self.open[at];
         let split = open.split;
-        (open.served, open.asked_since, open.question) = (self.served, None, None);
-        (open.idle, open.waiting) = (matches!(read, Read::Idle), matches!(read, Read::Waiting));
+        (open.served, open.question) = (self.served, None);
+        match read {
+            // It is as silent as before.
+            Read::CaughtUp => open.waiting = false,
+            Read::Records { .. } | Read::Idle | Read::Waiting | Read::End => {
+                open.asked_since = None;
+                (open.idle, open.waiting) = (matches!(read, Read::Idle), matches!(read, Read::Waiting));
+            }
+        }
         let state = match read {
-            Read::Records { .. } | Read::Idle | Read::Waiting => SplitState::Open,
+            Read::Records { .. } | Read::Idle | Read::Waiting | Read::CaughtUp => SplitState::Open,
             Read::End => SplitState::Finished,
         };
         self.finished += usize::from(state == SplitState::Finished);
@@ -226,7 +229,9 @@ impl Readers {
             (placed.at, placed.state) = (reader.later_position(), state);
         }
         match (&read, open.rest.pop_front_if(|_| matches!(read, Read::End))) {
-            (Read::Records { .. } | Read::Idle | Read::Waiting, _) => open.question = Some(ask(reader)),
+            (Read::Records { .. } | Read::Idle | Read::Waiting | Read::CaughtUp, _) => {
+                open.question = Some(ask(reader));
+            }
             (Read::End, Some(next)) => open.split = next,
             (Read::End, None) => {
                 self.open.remove(at);
@@ -237,7 +242,7 @@ impl Readers {
     }
 
     fn open_sequences(&mut self) {
-        while self.open.len() < SEQUENCES_MAX
+        while self.open.len() < self.source.open_max()
             && let Some(mut rest) = self.waiting.pop_front()
         {
             let Some(split) = rest.pop_front() else { continue };

@@ -396,7 +396,7 @@ impl SourceSubtask {
                 self.advance(grown).await
             }
             // The read stays pending.
-            Read::Waiting => Ok(()),
+            Read::Waiting | Read::CaughtUp => Ok(()),
             Read::End => {
                 self.meter.set_splits(self.readers.counts());
                 let grown = self.watermarks.on_finished(split);

@@ -29,6 +29,7 @@ fn connectors(seams: Seams) -> ConnectorContext {
         stores: ObjectStores::default(),
         notices: Notices::default(),
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
+        kafka: None,
     }
 }
 

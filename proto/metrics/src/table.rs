@@ -178,6 +178,8 @@ pub const GROUPS: &[Group] = &[
             &CHAIN_DEAD_LETTERS,
             &CHAIN_FAILED_ROWS,
             &SOURCE_SPLITS,
+            &SOURCE_BACKLOG,
+            &SOURCE_UNREACHABLE,
             &EXCHANGE_SENT,
             &EXCHANGE_RECEIVED,
         ],
@@ -369,6 +371,16 @@ mod list {
         "thalweg_source_splits",
         &["node", "job_id", "chain", "operators", "state"],
         "Splits of a source on the node (waiting, open, finished)",
+    );
+    pub const SOURCE_BACKLOG: Metric = gauge(
+        "thalweg_source_backlog_records",
+        OF_CHAIN,
+        "Records of a source's open splits that are there and not read: Kafka's lag, and what was POSTed",
+    );
+    pub const SOURCE_UNREACHABLE: Metric = gauge(
+        "thalweg_source_unreachable_splits",
+        OF_CHAIN,
+        "Open splits of a source that cannot be read now, since their system does not answer",
     );
     pub const EXCHANGE_SENT: Metric =
         counter("thalweg_exchange_sent_bytes_total", &["node"], "Batches sent to other nodes, as encoded");

@@ -50,7 +50,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-flow", &["types"]),
     ("thalweg-keyed-state", &["types"]),
     ("thalweg-operators", &["types", "expr", "functions", "flow", "keyed-state"]),
-    ("thalweg-connectors", &["types", "functions", "storage", "ingest-log"]),
+    ("thalweg-kafka", &["types"]),
+    ("thalweg-connectors", &["types", "functions", "storage", "ingest-log", "kafka"]),
     ("thalweg-exchange", &["types", "flow", "proto"]),
     (
         "thalweg-runtime",

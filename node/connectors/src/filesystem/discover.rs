@@ -14,7 +14,7 @@ use thalweg_types::{Split, graph::SourceOperator};
 
 use super::{listing::Files, payload::FilePayload, table::FileTable};
 use crate::{
-    ConnectorError, DecodingShare, Enumerator, FormerEnumerator, Piece, Source, SplitReader, location::FoundFile,
+    ConnectorError, DecodingShare, Enumerator, FormerEnumerator, Listing, Piece, Source, SplitReader, location::FoundFile,
     notices::TableNotices,
 };
 
@@ -79,8 +79,8 @@ struct WatchedFiles {
 
 #[async_trait]
 impl Enumerator for WatchedFiles {
-    fn interval(&self) -> Duration {
-        self.interval
+    fn interval(&self) -> Option<Duration> {
+        Some(self.interval)
     }
 
     async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
@@ -88,8 +88,12 @@ impl Enumerator for WatchedFiles {
         Ok(files.into_iter().map(|FoundFile { name, bytes }| Piece { name, bytes }).collect())
     }
 
-    async fn cut(&self, piece: &Piece) -> Result<Vec<Split>, ConnectorError> {
-        self.table.splits(&FoundFile { name: piece.name.clone(), bytes: piece.bytes }).await
+    async fn cut(&self, pieces: &[Piece], _: Listing) -> Result<Vec<Vec<Split>>, ConnectorError> {
+        let mut cut = Vec::with_capacity(pieces.len());
+        for Piece { name, bytes } in pieces {
+            cut.push(self.table.splits(&FoundFile { name: name.clone(), bytes: *bytes }).await?);
+        }
+        Ok(cut)
     }
 
     fn former(&self, split: &Split) -> Result<Option<FormerEnumerator>, ConnectorError> {

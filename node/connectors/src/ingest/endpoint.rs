@@ -194,6 +194,11 @@ impl Endpoint {
         lock(&self.queue).bytes as u64
     }
 
+    /// Records that are durable, or need not be, and that the reader has not taken.
+    pub(super) fn waiting_records(&self) -> u64 {
+        lock(&self.queue).batches.iter().map(|arrived| arrived.batch.num_rows() as u64).sum()
+    }
+
     /// Begins an empty request.
     pub(super) fn reserve(self: Arc<Self>) -> Result<Reservation, Refusal> {
         lock(&self.queue).check()?;

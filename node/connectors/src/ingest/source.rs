@@ -29,7 +29,7 @@ use super::{
     takeover::{OpenedLog, take_over},
 };
 use crate::{
-    ConnectorError, Read, Source, SourceIdentity, SplitReader, json::JsonDecoder, options::Options, sizes::fitting_rows,
+    Backlog, ConnectorError, Read, Source, SourceIdentity, SplitReader, json::JsonDecoder, options::Options, sizes::fitting_rows,
 };
 
 const BUFFER_BYTES: u64 = 8 << 20;
@@ -143,6 +143,10 @@ impl Source for IngestSource {
             logged,
             _mounted: mounted,
         }))
+    }
+
+    fn backlog(&self) -> Option<Backlog> {
+        Some(Backlog { records: self.endpoint.waiting_records(), unreachable: 0 })
     }
 
     fn stop(&self) -> bool {

@@ -105,6 +105,7 @@ impl Cluster {
             stores: stores.clone(),
             notices: Notices::default(),
             allowed: thalweg_connectors::AllowedPaths::everywhere(),
+            kafka: None,
         };
         let mut contexts = Vec::new();
         for node in (1..=nodes).map(NodeId) {

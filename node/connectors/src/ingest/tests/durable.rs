@@ -167,6 +167,7 @@ impl Rig {
             takes_checkpoints,
             check: self.check.clone(),
             decoding: crate::DecodingShare::new(1 << 30),
+            common: crate::CommonTables::default(),
         };
         let spec = source("http", &self.options, columns());
         let source = open_source_of(identity, &spec, &settings(2), &context).expect("the options are sound");
@@ -256,7 +257,7 @@ impl Running {
                     |line: &String| line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number");
                 Some(to_lines(&batch).iter().map(digits).collect())
             }
-            Read::Idle | Read::Waiting => panic!("it never says so"),
+            Read::Idle | Read::Waiting | Read::CaughtUp => panic!("it never says so"),
             Read::End => None,
         }
     }

@@ -102,7 +102,7 @@ async fn a_footer_is_not_believed() {
 async fn batch(reader: &mut dyn SplitReader) -> Option<usize> {
     match reader.next().await.expect("readable") {
         Read::Records { batch, .. } => Some(batch.num_rows()),
-        Read::Waiting | Read::Idle | Read::End => None,
+        Read::Waiting | Read::Idle | Read::CaughtUp | Read::End => None,
     }
 }
 
