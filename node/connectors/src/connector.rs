@@ -28,14 +28,14 @@ pub(crate) struct Connector {
 type OpenSource = fn(SourceTable<'_>) -> Result<Box<dyn Source>, ConnectorError>;
 type OpenWriter = fn(SinkTable<'_>, SinkSubtask) -> Result<Box<dyn SinkWriter>, ConnectorError>;
 type OpenCommitter = fn(SinkTable<'_>, CommitterIdentity) -> Result<Box<dyn SinkCommitter>, ConnectorError>;
-type CheckSink = for<'a> fn(SinkTable<'a>) -> BoxFuture<'a, Result<(), ConnectorError>>;
+type CheckSink = for<'a> fn(SinkTable<'a>, bool) -> BoxFuture<'a, Result<(), ConnectorError>>;
 
 pub(crate) struct Sink {
     /// Opens the writer of one subtask's share of a table.
     pub(crate) writer: OpenWriter,
     /// Opens what publishes what writers have prepared.
     pub(crate) committer: OpenCommitter,
-    /// Asks the destination whether the table can be written, before anything is read for it; `None`: nothing is asked.
+    /// Asks the destination whether the table can be written, patiently or not (`check_sink`); `None`: nothing is asked.
     pub(crate) check: Option<CheckSink>,
 }
 

@@ -90,17 +90,19 @@ pub fn open_sink_committer(
     (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context }, identity)
 }
 
-/// Asks a table's destination whether it can be written, so that a mistake shows before anything is read.
+/// Asks a table's destination, before a job runs, whether it can be written. Called once, on one node. `patient` says that the
+/// job has run before, so that what does not answer now is waited for.
 ///
 /// # Errors
-/// If it cannot. An outage that may pass is an error too (`ConnectorError::Store`).
+/// If it cannot be written.
 pub async fn check_sink(
     spec: &SinkOperator,
     schema: SchemaRef,
+    patient: bool,
     context: &ConnectorContext,
 ) -> Result<(), ConnectorError> {
     let Some(check) = sink_of(spec)?.check else { return Ok(()) };
-    check(SinkTable { spec, schema: &schema, context }).await
+    check(SinkTable { spec, schema: &schema, context }, patient).await
 }
 
 fn find(connector: &TableConnector) -> Option<&'static Connector> {

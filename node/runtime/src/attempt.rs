@@ -265,9 +265,11 @@ impl Supervisor {
         let plan = plan?;
         let context = &self.surroundings.context;
         context.connectors.allowed.refuse(&self.deployment.checkpoints);
-        self.check_destinations().await?;
-        let store = CheckpointStore::open(&self.deployment.checkpoints, &context.connectors.stores)?;
+        let Surroundings { context: RuntimeContext { connectors, .. }, tables } = &self.surroundings;
         let subtasks: Vec<SubtaskId> = self.meters.iter().map(|(subtask, _)| *subtask).collect();
+        let checks = Checks { connectors, tables: &**tables, deployment: &self.deployment, attempt: self.attempt };
+        checks.check_all(&plan, &subtasks).await?;
+        let store = CheckpointStore::open(&self.deployment.checkpoints, &context.connectors.stores)?;
         let restored = match &self.deployment.restore {
             Some(from) => {
                 let from_where = (&store, &context.local, &context.seams.compute);
@@ -276,34 +278,6 @@ impl Supervisor {
             None => Restored::default(),
         };
         Ok(Loaded { plan, store, restored })
-    }
-
-    /// Checks all paths that the job writes to, so that a bad one fails the job now, and not at the first checkpoint
-    /// or the first record of a side output.
-    async fn check_destinations(&self) -> Result<(), SubtaskError> {
-        let connectors = &self.surroundings.context.connectors;
-        let graph = &self.deployment.graph;
-        let of_sinks = graph.sinks().filter_map(|(_, sink)| Some((&sink.table, sink.connector.written_path()?)));
-        try_join_all(of_sinks.map(async |(table, path)| {
-            let failed = |source| SubtaskError::Connector { table: table.clone(), source };
-            connectors.check_destination(path).await.map_err(failed)
-        }))
-        .await?;
-        let sinks = graph.operators.iter().filter_map(|operator| Some((operator, operator.kind.as_sink()?)));
-        try_join_all(sinks.map(async |(operator, sink)| {
-            let checked = self.surroundings.tables.check_sink(sink, operator.output.clone()).await;
-            let table = sink.table.clone();
-            checked.map_err(|source| match self.attempt {
-                Attempt(1) => SubtaskError::Destination { table, source },
-                _ => SubtaskError::Connector { table, source },
-            })
-        }))
-        .await?;
-        let of_sources = graph.sources().filter_map(|(_, source)| source.connector.dead_letter_path());
-        let of_job = ["late.path", "error.path"].into_iter().filter_map(|key| graph.settings.get(key));
-        let side_outputs = of_sources.chain(of_job.map(String::as_str)).map(|path| connectors.check_destination(path));
-        try_join_all(side_outputs).await.map_err(|source| SubtaskError::SideOutput { source })?;
-        Ok(())
     }
 
     /// Builds on a compute thread, since operators may build tables from all restored state. The caller waits for the

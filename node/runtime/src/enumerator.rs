@@ -181,10 +181,7 @@ impl EnumeratorSubtask {
         }
     }
 
-    fn assign_new<'a>(
-        &mut self,
-        cut: impl Iterator<Item = (&'a Piece, Vec<Split>)>,
-    ) -> Result<(), SubtaskError> {
+    fn assign_new<'a>(&mut self, cut: impl Iterator<Item = (&'a Piece, Vec<Split>)>) -> Result<(), SubtaskError> {
         let mut splits = Vec::new();
         for (piece, of_piece) in cut {
             // A file that grows may be listed twice.

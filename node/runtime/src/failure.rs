@@ -39,14 +39,6 @@ pub(crate) enum SubtaskError {
         #[source]
         source: ConnectorError,
     },
-    /// A sink's destination cannot be written, as the first attempt finds. Whatever the reason, somebody who has just submitted
-    /// a job wants to know at once; later attempts wait for what may come back.
-    #[error("table {table} cannot be written")]
-    Destination {
-        table: String,
-        #[source]
-        source: ConnectorError,
-    },
     /// Records could not be written to a side output.
     #[error("could not write a side output")]
     SideOutput {
@@ -119,7 +111,6 @@ impl SubtaskError {
             Self::Operator { .. }
             | Self::Row { .. }
             | Self::Connector { .. }
-            | Self::Destination { .. }
             | Self::SideOutput { .. }
             | Self::Checkpoint(_)
             | Self::Restore { .. }
@@ -139,7 +130,6 @@ impl SubtaskError {
             Self::Operator { source, .. } => source.asks_for_fewer_rows(),
             Self::Row { .. }
             | Self::Connector { .. }
-            | Self::Destination { .. }
             | Self::SideOutput { .. }
             | Self::Checkpoint(_)
             | Self::Restore { .. }
@@ -163,7 +153,6 @@ impl SubtaskError {
             Self::Checkpoint(source) => source.failure_kind(),
             Self::Operator { .. }
             | Self::Row { .. }
-            | Self::Destination { .. }
             | Self::Restore { .. }
             | Self::Unmatched(_)
             | Self::OtherColumns { .. }

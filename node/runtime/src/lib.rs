@@ -13,6 +13,7 @@ mod attempt;
 mod attempt_orders;
 mod chain;
 mod checkpoint;
+mod checks;
 mod collect;
 mod context;
 mod deploy;

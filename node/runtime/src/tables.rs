@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use thalweg_connectors::{
     ConnectorContext, ConnectorError, Sealing, SideOutputKind, SideOutputWriter, SideRecords, SinkIdentity,
-    SinkSubtask, SinkWriter, Source, SourceIdentity, check_sink, open_sink_writer, open_source_of,
+    SinkSubtask, SinkWriter, Source, SourceIdentity, check_sink, open_sink_writer, open_source, open_source_of,
 };
 use thalweg_types::{
     graph::{SinkOperator, SourceOperator},
@@ -16,8 +16,16 @@ use thalweg_types::{
 /// Opens tables. `ConnectorContext` opens real ones; tests have their own.
 #[async_trait]
 pub(crate) trait Tables: Send + Sync {
-    /// Asks a table's destination whether it can be written.
-    async fn check_sink(&self, spec: &SinkOperator, schema: SchemaRef) -> Result<(), ConnectorError>;
+    /// Checks that a table can be read: see `Source::check`.
+    async fn check_source(
+        &self,
+        spec: &SourceOperator,
+        settings: &JobSettings,
+        patient: bool,
+    ) -> Result<(), ConnectorError>;
+
+    /// Checks that a table can be written: see `thalweg_connectors::check_sink`.
+    async fn check_sink(&self, spec: &SinkOperator, schema: SchemaRef, patient: bool) -> Result<(), ConnectorError>;
 
     fn source(
         &self,
@@ -51,8 +59,17 @@ pub(crate) trait WriteSideOutput: Send {
 
 #[async_trait]
 impl Tables for ConnectorContext {
-    async fn check_sink(&self, spec: &SinkOperator, schema: SchemaRef) -> Result<(), ConnectorError> {
-        check_sink(spec, schema, self).await
+    async fn check_source(
+        &self,
+        spec: &SourceOperator,
+        settings: &JobSettings,
+        patient: bool,
+    ) -> Result<(), ConnectorError> {
+        open_source(spec, settings, self)?.check(patient).await
+    }
+
+    async fn check_sink(&self, spec: &SinkOperator, schema: SchemaRef, patient: bool) -> Result<(), ConnectorError> {
+        check_sink(spec, schema, patient, self).await
     }
 
     fn source(

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod enumerated;
 mod failures;
+mod first_listing;
 mod flows;
 mod golden;
 mod graph;

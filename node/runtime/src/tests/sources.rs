@@ -69,6 +69,49 @@ async fn a_split_that_waits_for_memory_is_not_silent() {
     running.cancel().await;
 }
 
+/// A split that has caught up is as silent as one that says nothing, and no more than that.
+#[tokio::test(start_paused = true)]
+async fn a_split_that_has_caught_up_is_silent_from_its_last_rows_on() {
+    for (idle_timeout, after) in [(None, [i64::MIN; 3]), (Some(2_000_000), [i64::MIN, 5_000_000, 5_000_000])] {
+        let cluster = Cluster::of(1).await;
+        let empty = TestSplit::of("b", Vec::new()).then(After::CatchUp);
+        give(&cluster, "ticks", vec![TestSplit::of("a", vec![rows([(5000, 1, 0)])]).then(After::Idle), empty]);
+        let mut graph = GraphBuilder::default();
+        let source = graph.source("ticks", idle_timeout, &[]);
+        let sink = graph.sink("out", Parallelism::Job, rows_schema());
+        graph.link(source, sink, 0, Distribution::Hash { keys: vec![1] });
+        let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 1));
+        running.start().await;
+        let mut seen = Vec::new();
+        for wait in [1900, 1100, 10_000] {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            seen.push(source_watermark(&running));
+        }
+        assert_eq!(seen, after, "with {idle_timeout:?}");
+        assert_eq!(running.cancel().await.failed, []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_tells_how_far_its_subtasks_are_behind() {
+    let cluster = Cluster::of(1).await;
+    let splits = ["a", "b", "c"].map(|name| TestSplit::of(name, vec![rows([(0, 1, 0)])]).then(After::Idle));
+    give(&cluster, "ticks", splits.into());
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", None, &[]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Hash { keys: vec![1] });
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 3));
+    running.start().await;
+    let backlogs = || running.handles[0].measures().chains.iter().map(|chain| chain.backlog).collect::<Vec<_>>();
+    assert_eq!(backlogs(), [None, None], "nobody knows");
+    let one = thalweg_connectors::Backlog { records: 7, unreachable: 1 };
+    cluster.tables.0.backlogs.lock().unwrap().insert("ticks".to_owned(), one);
+    let all = thalweg_connectors::Backlog { records: 21, unreachable: 3 };
+    assert_eq!(backlogs(), [Some(all), None]);
+    assert_eq!(running.cancel().await.failed, []);
+}
+
 /// The other split gives rows far more often than idle splits are checked for.
 #[tokio::test(start_paused = true)]
 async fn a_silent_split_steps_out_while_another_is_busy() {

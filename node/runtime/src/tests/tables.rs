@@ -9,8 +9,8 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
-    ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Piece, Read, Rollover, Sealing, SideOutputKind,
-    SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity, SplitReader,
+    Backlog, ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Listing, Piece, Read, Rollover, Sealing,
+    SideOutputKind, SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity, SplitReader,
 };
 use thalweg_types::{
     CheckpointId, OperatorId, Split, SplitId,
@@ -28,6 +28,8 @@ pub(super) enum After {
     End,
     /// It gives nothing and does not end.
     Idle,
+    /// It says twice a second that nothing more is there.
+    CatchUp,
     /// It starts again.
     Repeat,
 }
@@ -89,11 +91,30 @@ pub(super) struct TestTables {
     pub(super) doubled: Mutex<BTreeSet<String>>,
     /// How often each table was listed.
     pub(super) listings: Mutex<BTreeMap<String, usize>>,
+    /// How many splits of a table are read side by side, if it says so.
+    pub(super) open_max: Mutex<BTreeMap<String, usize>>,
+    /// How far a subtask's splits of a table are behind.
+    pub(super) backlogs: Mutex<BTreeMap<String, Backlog>>,
+    /// Tables whose pieces are cut together, with how they are found.
+    pub(super) found_together: Mutex<BTreeMap<String, Together>>,
+    /// The tables that were checked before they were read, and whether the job had run before.
+    pub(super) checked: Mutex<Vec<(String, bool)>>,
+    /// The same of those that are written.
+    pub(super) checked_sinks: Mutex<Vec<(String, bool)>>,
+    /// Tables that cannot be read, and why.
+    pub(super) refused: Mutex<BTreeMap<String, String>>,
     /// The checkpoints that sources were told to be complete, with the positions of their splits.
     pub(super) completed: Mutex<Vec<(CheckpointId, Vec<Split>)>>,
 }
 
 impl TestTables {
+    fn refuse(&self, table: &str) -> Result<(), ConnectorError> {
+        match self.refused.lock().unwrap().get(table) {
+            Some(reason) => Err(ConnectorError::Config { table: table.to_owned(), reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn splits(&self, table: &str) -> Vec<Split> {
         let count = self.sources.lock().unwrap()[table].len();
         (0..count).map(|index| self.split(table, index)).collect()
@@ -155,6 +176,14 @@ impl Source for TestSource {
         Some(Box::new(Self { tables: self.tables.clone(), table: self.table.clone() }))
     }
 
+    fn open_max(&self) -> usize {
+        self.tables.open_max.lock().unwrap().get(&self.table).copied().unwrap_or(32)
+    }
+
+    fn backlog(&self) -> Option<Backlog> {
+        self.tables.backlogs.lock().unwrap().get(&self.table).copied()
+    }
+
     fn completed(&self, checkpoint: CheckpointId, splits: &[Split]) {
         self.tables.completed.lock().unwrap().push((checkpoint, splits.to_vec()));
     }
@@ -168,6 +197,23 @@ impl Source for TestSource {
     }
 }
 
+/// How the pieces of a table are found whose first listing decides where they begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Together {
+    /// How many batches are skipped of what the first listing finds.
+    pub(super) first_skips: usize,
+    /// How long cutting takes.
+    pub(super) cut_takes: Duration,
+    /// Whether there is one listing only.
+    pub(super) once: bool,
+}
+
+impl TestSource {
+    fn together(&self) -> Option<Together> {
+        self.tables.found_together.lock().unwrap().get(&self.table).copied()
+    }
+}
+
 /// How long after one listing of a test's table the next one follows.
 pub(super) const LISTED_EVERY: Duration = Duration::from_millis(100);
 /// The member of a payload that marks the split that found others before there were enumerators: the pieces that it knew.
@@ -175,8 +221,13 @@ pub(super) const FORMER: &str = "former";
 
 #[async_trait]
 impl Enumerator for TestSource {
-    fn interval(&self) -> Duration {
-        LISTED_EVERY
+    fn interval(&self) -> Option<Duration> {
+        let once = self.together().is_some_and(|together| together.once);
+        (!once).then_some(LISTED_EVERY)
+    }
+
+    fn cuts_together(&self) -> bool {
+        self.together().is_some()
     }
 
     async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
@@ -187,9 +238,21 @@ impl Enumerator for TestSource {
         Ok((0..count).flat_map(named).collect())
     }
 
-    async fn cut(&self, piece: &Piece) -> Result<Vec<Split>, ConnectorError> {
-        let index: usize = piece.name.rsplit('-').next().unwrap().parse().unwrap();
-        Ok(vec![self.tables.split(&self.table, index)])
+    async fn cut(&self, pieces: &[Piece], listing: Listing) -> Result<Vec<Vec<Split>>, ConnectorError> {
+        let cut = |piece: &Piece| {
+            let index: usize = piece.name.rsplit('-').next().unwrap().parse().unwrap();
+            vec![self.tables.split(&self.table, index)]
+        };
+        let mut all: Vec<Vec<Split>> = pieces.iter().map(cut).collect();
+        let Some(together) = self.together() else { return Ok(all) };
+        tokio::time::sleep(together.cut_takes).await;
+        // The first listing leaves out what is there already, as a start at the end of a topic does.
+        if listing == Listing::First {
+            for split in all.iter_mut().flatten() {
+                split.payload[1] = together.first_skips.into();
+            }
+        }
+        Ok(all)
     }
 
     fn former(&self, split: &Split) -> Result<Option<FormerEnumerator>, ConnectorError> {
@@ -213,6 +276,10 @@ impl SplitReader for TestReader {
             match self.split.after {
                 After::End => return Ok(Read::End),
                 After::Idle => std::future::pending().await,
+                After::CatchUp => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    return Ok(Read::CaughtUp);
+                }
                 After::Repeat => self.left = self.split.batches.iter().cloned().collect(),
             }
         }
@@ -271,8 +338,14 @@ impl SinkWriter for TestWriter {
 
 #[async_trait]
 impl Tables for SharedTables {
-    async fn check_sink(&self, _: &SinkOperator, _: SchemaRef) -> Result<(), ConnectorError> {
-        Ok(())
+    async fn check_source(&self, spec: &SourceOperator, _: &JobSettings, patient: bool) -> Result<(), ConnectorError> {
+        self.0.checked.lock().unwrap().push((spec.table.clone(), patient));
+        self.0.refuse(&spec.table)
+    }
+
+    async fn check_sink(&self, spec: &SinkOperator, _: SchemaRef, patient: bool) -> Result<(), ConnectorError> {
+        self.0.checked_sinks.lock().unwrap().push((spec.table.clone(), patient));
+        self.0.refuse(&spec.table)
     }
 
     fn source(
