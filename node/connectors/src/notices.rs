@@ -48,6 +48,16 @@ impl TableNotices {
         }
     }
 
+    /// Logs that something is over which `tell` has told of. It may then be told of again.
+    pub(crate) fn is_over(&self, about: &str, text: impl FnOnce() -> String) {
+        let Ok(mut told) = self.notices.told.lock() else { return };
+        if told.remove(&(self.job, self.table.clone(), about.to_owned())) {
+            drop(told);
+            let (job, text) = (self.job.map(|job| job.0), text());
+            tracing::info!(target: "thalweg::notice", job, "table {}: {text}", self.table);
+        }
+    }
+
     /// Logs the columns that no record of an input has.
     pub(crate) fn tell_absent(&self, absent: Vec<Absent>, input: &str) {
         for Absent { column, near } in absent {
@@ -117,5 +127,15 @@ mod tests {
             [1, 0, 0, 1]
         );
         assert_eq!(count(&notices.of(Some(JobId(2)), "t"), "a"), 1);
+        let mut over = 0;
+        let mut end = |table: &TableNotices, about: &str| {
+            table.is_over(about, || {
+                over += 1;
+                String::new()
+            });
+            over
+        };
+        assert_eq!([end(&first, "a"), end(&first, "a"), end(&first, "c")], [1, 1, 1], "what was told ends once");
+        assert_eq!(count(&first, "a"), 1, "it may begin again");
     }
 }

@@ -27,6 +27,28 @@ pub(crate) fn compile(java: &str) -> Result<Regex, String> {
     build(&translated).map_err(|reason| format!("regular expression '{java}': {reason}"))
 }
 
+/// A regular expression of Java against which whole texts are held.
+#[derive(Debug, Clone)]
+pub struct WholePattern(Regex);
+
+impl WholePattern {
+    /// Compiles a regular expression of Java.
+    ///
+    /// # Errors
+    /// Why it has no counterpart, after the expression itself.
+    pub fn new(java: &str) -> Result<Self, String> {
+        let failed = |reason| format!("regular expression '{java}': {reason}");
+        let translated = translate(java).map_err(failed)?;
+        build(&format!(r"\A(?:{translated})\z")).map(Self).map_err(failed)
+    }
+
+    /// Whether the whole of a text is matched.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
 /// Compiles an expression in our own notation.
 pub(crate) fn build(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(pattern).size_limit(SIZE_MAX).build().map_err(|error| match error {
@@ -342,6 +364,16 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_text_is_matched_or_not() {
+        let matches = |pattern: &str, text: &str| WholePattern::new(pattern).expect("it compiles").matches(text);
+        assert!(matches("orders-.*", "orders-eu") && !matches("orders-.*", "my-orders-eu"));
+        assert!(matches("a|ab", "ab"), "whichever alternative fits the whole");
+        assert!(!matches("orders", "orders\n"));
+        assert!(matches("(?i)ORDERS", "orders"));
+        assert!(WholePattern::new("(?=x)").is_err() && WholePattern::new("(").is_err());
+    }
 
     #[test]
     fn what_both_know_is_matched_as_java_does() {

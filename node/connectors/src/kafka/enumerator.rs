@@ -1,0 +1,132 @@
+//! Finds the topics of a table and their partitions, and says where each begins and ends.
+//!
+//! What the first listing finds begins where `scan.startup.mode` says, as offsets that are state from then on; what comes later,
+//! at its beginning. Only the first listing gives partitions an end: a table with ends is not looked at again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use thalweg_kafka::{Admin, KafkaError, Topic, TopicPartition};
+use thalweg_types::Split;
+
+use super::{
+    faults::{failed, patiently},
+    offsets::{Unplaced, beginnings, ends, starts},
+    options::ReadOptions,
+    payload::{PartitionSplit, of_piece_name, piece_name},
+    table::KafkaTable,
+};
+use crate::{ConnectorError, Enumerator, FormerEnumerator, Listing, Piece};
+
+pub(super) struct TopicEnumerator {
+    pub(super) table: Arc<KafkaTable>,
+}
+
+impl TopicEnumerator {
+    async fn topics(&self) -> Result<Vec<Topic>, ConnectorError> {
+        let (table, topics) = (&self.table, &self.table.options.topics);
+        let (admin, wanted) = (table.admin()?, topics.wanted());
+        let found = patiently(&table.notices, "list topics", || admin.topics(&wanted)).await;
+        let mut found = found.map_err(|error| failed(&table.name, "list topics".to_owned(), error))?;
+        found.retain(|topic| topics.has(&topic.name));
+        for missing in table.missing(&found) {
+            table.notices.tell(&format!("topic {missing}"), || {
+                format!("there is no topic '{missing}' now; it is looked for again and again")
+            });
+        }
+        if found.is_empty() {
+            table.notices.tell("no topics", || "no topic matches 'topic-pattern' yet".to_owned());
+        }
+        Ok(found)
+    }
+
+    /// Where partitions begin and end. Asked again until there is an answer: nothing is known of them before.
+    async fn place(&self, partitions: &[TopicPartition], listing: Listing) -> Result<Placed, ConnectorError> {
+        let table = &self.table;
+        let admin = table.admin()?;
+        let place = || async {
+            // Only what the client could not do may pass; all else is an answer.
+            match placed(admin.as_ref(), &table.options, partitions, listing).await {
+                Err(Unplaced::Client(error)) => Err(error),
+                answer @ (Ok(_) | Err(Unplaced::NotCommitted { .. })) => Ok(answer),
+            }
+        };
+        let placed = patiently(&table.notices, "find where partitions begin and end", place).await;
+        let placed = placed.map_err(|error| match error {
+            // It was there when it was listed. Another attempt lists again.
+            KafkaError::NoTopic { .. } => ConnectorError::Store {
+                attempted: "find where partitions begin and end".to_owned(),
+                source: error.into(),
+            },
+            other => Unplaced::Client(other).of_table(&table.name),
+        })?;
+        placed.map_err(|unplaced| unplaced.of_table(&table.name))
+    }
+}
+
+struct Placed {
+    starts: BTreeMap<TopicPartition, i64>,
+    /// `None`: the table has no end.
+    ends: Option<BTreeMap<TopicPartition, i64>>,
+}
+
+async fn placed(
+    admin: &dyn Admin,
+    options: &ReadOptions,
+    partitions: &[TopicPartition],
+    listing: Listing,
+) -> Result<Placed, Unplaced> {
+    let starts = match listing {
+        Listing::First => starts(admin, options, partitions).await?,
+        Listing::Later => beginnings(admin, options.isolation, partitions).await?,
+    };
+    Ok(Placed { starts, ends: ends(admin, options, partitions).await? })
+}
+
+#[async_trait]
+impl Enumerator for TopicEnumerator {
+    fn interval(&self) -> Option<Duration> {
+        self.table.options.discovery
+    }
+
+    fn cuts_together(&self) -> bool {
+        true
+    }
+
+    async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
+        let mut pieces = Vec::new();
+        for Topic { name, id, partitions } in self.topics().await? {
+            let topic: Arc<str> = name.into();
+            let piece = |partition| Piece {
+                name: piece_name(&TopicPartition { topic: topic.clone(), partition }, id),
+                bytes: 0,
+            };
+            pieces.extend((0..partitions).map(piece));
+        }
+        Ok(pieces)
+    }
+
+    async fn cut(&self, pieces: &[Piece], listing: Listing) -> Result<Vec<Vec<Split>>, ConnectorError> {
+        let malformed = |piece: &Piece| ConnectorError::Data {
+            attempted: format!("find the beginning of {}", piece.name),
+            reason: "it is no partition".to_owned(),
+        };
+        let found = pieces.iter().map(|piece| of_piece_name(&piece.name).ok_or_else(|| malformed(piece)));
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        let partitions: Vec<TopicPartition> = found.iter().map(|(at, _)| at.clone()).collect();
+        let Placed { starts, ends } = self.place(&partitions, listing).await?;
+        let split = |(at, topic): (TopicPartition, _)| {
+            let end = match &ends {
+                Some(ends) => Some(*ends.get(&at)?),
+                None => None,
+            };
+            let offset = *starts.get(&at)?;
+            Some(PartitionSplit { at, topic, offset, end }.into_split())
+        };
+        Ok(found.into_iter().map(|partition| split(partition).into_iter().collect()).collect())
+    }
+
+    fn former(&self, _: &Split) -> Result<Option<FormerEnumerator>, ConnectorError> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,102 @@
+//! Tells a group how far complete checkpoints are, for the tools that show lag. Nothing of the job goes by it.
+//!
+//! ```text
+//! completed(positions) --newest offset of each partition--> one task: commit -- failed --> later, with what is newer by then
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use thalweg_kafka::{Admin, TopicPartition};
+use thalweg_types::seam::Seams;
+use tokio::{sync::Notify, time::sleep};
+
+use super::faults::{ANSWERED_WITHIN, answered};
+use crate::notices::TableNotices;
+
+/// How long after a failure offsets are committed again, unless newer ones come.
+const TRIED_AGAIN: Duration = Duration::from_secs(5);
+
+/// Commits offsets of a group, beside whatever else goes on. Dropping it lets the task try once more what is left.
+#[derive(Debug)]
+pub(super) struct GroupCommitter {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+/// At most one offset for each partition.
+#[derive(Debug, Default)]
+struct State {
+    newest: BTreeMap<TopicPartition, i64>,
+    is_over: bool,
+}
+
+impl GroupCommitter {
+    pub(super) fn start(seams: &Seams, admin: Arc<dyn Admin>, group: String, notices: TableNotices) -> Self {
+        let shared = Arc::new(Shared::default());
+        let task = commit_all(shared.clone(), admin, group, notices);
+        // The attempt does not wait for it: what it does is for people.
+        let _ = seams.io.spawn("committer of group offsets", Box::pin(task));
+        Self { shared }
+    }
+
+    pub(super) fn commit(&self, offsets: BTreeMap<TopicPartition, i64>) {
+        self.shared.lock().newest.extend(offsets);
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Drop for GroupCommitter {
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn commit_all(shared: Arc<Shared>, admin: Arc<dyn Admin>, group: String, notices: TableNotices) {
+    loop {
+        let (offsets, is_over) = {
+            let mut state = shared.lock();
+            (std::mem::take(&mut state.newest), state.is_over)
+        };
+        if offsets.is_empty() {
+            if is_over {
+                return;
+            }
+            shared.changed.notified().await;
+            continue;
+        }
+        let about = "group offsets";
+        match answered(ANSWERED_WITHIN, admin.commit_group_offsets(&group, &offsets)).await {
+            Ok(()) => notices.is_over(about, || format!("offsets of group '{group}' are committed again")),
+            Err(error) => {
+                notices.tell(about, || {
+                    format!("offsets cannot be committed for group '{group}', so that its lag looks larger than it is: {error}")
+                });
+                if is_over {
+                    return;
+                }
+                let mut state = shared.lock();
+                for (partition, offset) in offsets {
+                    state.newest.entry(partition).or_insert(offset);
+                }
+                drop(state);
+                sleep(TRIED_AGAIN).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Topics of Apache Kafka as tables.
+//!
+//! ```text
+//! enumerator.rs --topics and partitions; at the first listing, offsets by scan.startup.mode (offsets.rs)--> splits
+//! open --reader.rs: one partition, by the client that all of an attempt's readers on a node share (table.rs)
+//!          '--> rows.rs: values, keys and metadata --> batches, dead letters
+//! watch.rs: who the topics of open partitions are (one that was made anew is another), and where these end
+//! group.rs: offsets of complete checkpoints, for the tools that show a group's lag
+//! ```
+//!
+//! What the job goes on from is in its checkpoints alone: an offset for each partition, the first that is not processed. The client
+//! is behind `thalweg_kafka`'s traits.
+
+mod check;
+mod enumerator;
+mod faults;
+mod group;
+mod metadata;
+mod offsets;
+mod options;
+mod payload;
+mod reader;
+mod rows;
+mod source;
+mod table;
+mod watch;
+
+use std::sync::Arc;
+
+use thalweg_kafka::Kafka;
+
+use crate::connector::Connector;
+use source::KafkaSource;
+
+pub(crate) const CONNECTOR: Connector =
+    Connector { name: "kafka", source: Some(|table| Ok(Box::new(KafkaSource::new(table)?))), sink: None };
+
+/// The client of Kafka that this build has; `None`: it was built without (feature `kafka`).
+#[must_use]
+pub fn kafka_client() -> Option<Arc<dyn Kafka>> {
+    #[cfg(feature = "kafka")]
+    return Some(Arc::new(thalweg_kafka::librdkafka::RdKafka::default()));
+    #[cfg(not(feature = "kafka"))]
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,461 @@
+//! Reads one partition.
+//!
+//! ```text
+//! waits until the topic is known to be the split's -> claims the partition -> reads -- end --> End
+//!       ^                                                                       |
+//!       '-- the client says that the topic is gone, or the offset out of range -'
+//! ```
+//!
+//! The position is the next offset: behind the records that were given, and once all are given, behind what follows them that is
+//! no record (the ends of transactions, what compaction left out). So a table that ends does so whatever lies before the end.
+//!
+//! Brokers that do not answer are waited for. Only what cannot come back is an error, or skipped with a warning.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use thalweg_kafka::{Fetched, Isolation, KafkaError, OffsetAt, PartitionReader, Record, TopicPartition};
+use thalweg_types::{Split, job::FailureKind, text::with_causes};
+use tokio::{sync::watch, time::sleep};
+
+use super::{
+    faults::{ANSWERED_WITHIN, answered, failed, is_passing},
+    options::OnLoss,
+    payload::PartitionSplit,
+    rows::{RowDecoder, Rows},
+    table::{Claim, KafkaTable},
+    watch::{Fate, OpenPartition},
+};
+use crate::{ConnectorError, LaterSplit, Read, SplitReader};
+
+/// The most bytes of records that become one batch, unless one record alone has more.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// How many records are asked for before it is known how large they are.
+const FIRST_RECORDS: usize = 16;
+/// How often it is asked whether the client can read.
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A column that so many records lack is likely to have another name.
+const ABSENT_AFTER: u64 = 1000;
+
+/// What a reader needs.
+pub(super) struct Reading {
+    pub(super) table: Arc<KafkaTable>,
+    pub(super) split: Split,
+    pub(super) partition: PartitionSplit,
+    pub(super) open: Arc<OpenPartition>,
+    pub(super) rows: RowDecoder,
+    pub(super) batch_rows: usize,
+    pub(super) keeps_dead_letters: bool,
+}
+
+pub(super) struct KafkaReader {
+    table: Arc<KafkaTable>,
+    split: Arc<SplitOf>,
+    open: Arc<OpenPartition>,
+    fate: watch::Receiver<Fate>,
+    rows: RowDecoder,
+    batch_rows: usize,
+    keeps_dead_letters: bool,
+    /// `None`: it is not read now.
+    partition: Option<Claimed>,
+    /// Records that are read and not given.
+    pending: VecDeque<Record>,
+    /// How many records are asked for.
+    wanted: usize,
+    position: i64,
+    /// A record at the end or behind it was seen.
+    is_over: bool,
+    /// `Read::Waiting` was said, and nothing else since.
+    is_waiting: bool,
+    /// How long to wait before the next try, after a failure that may pass.
+    rest: Option<Duration>,
+    /// How long the next such wait is.
+    pause: Duration,
+    /// The client has said that the partition does not have the position.
+    is_out_of_range: bool,
+    /// The leader epoch of the last record: one topic's only grows.
+    epoch: Option<i32>,
+    /// How many records became rows or dead letters.
+    given: u64,
+}
+
+/// What stays the same of a split while it is read.
+struct SplitOf {
+    split: Split,
+    partition: PartitionSplit,
+}
+
+struct Claimed {
+    reader: Box<dyn PartitionReader>,
+    _claim: Claim,
+}
+
+impl KafkaReader {
+    pub(super) fn new(reading: Reading) -> Self {
+        let Reading { table, split, partition, open, rows, batch_rows, keeps_dead_letters } = reading;
+        let position = partition.offset;
+        Self {
+            table,
+            fate: open.fate(),
+            open,
+            rows,
+            batch_rows: batch_rows.max(1),
+            keeps_dead_letters,
+            partition: None,
+            pending: VecDeque::new(),
+            wanted: FIRST_RECORDS,
+            position,
+            is_over: partition.end.is_some_and(|end| position >= end),
+            is_waiting: false,
+            rest: None,
+            pause: FIRST_PAUSE,
+            is_out_of_range: false,
+            epoch: None,
+            given: 0,
+            split: Arc::new(SplitOf { split, partition }),
+        }
+    }
+
+    fn at(&self) -> &TopicPartition {
+        &self.split.partition.at
+    }
+
+    fn end(&self) -> Option<i64> {
+        self.split.partition.end
+    }
+
+    fn set_position(&mut self, position: i64) {
+        self.position = position;
+        self.open.set_position(position);
+        self.is_over |= self.end().is_some_and(|end| position >= end);
+    }
+
+    /// Gives the records that are read, or as many of them as become one batch.
+    async fn give(&mut self) -> Result<Read, ConnectorError> {
+        let mut bytes = 0;
+        let fits = |record: &&Record| {
+            bytes += size_of(record);
+            bytes <= BATCH_BYTES_MAX
+        };
+        let count = self.pending.iter().take(self.batch_rows).take_while(fits).count().max(1);
+        let decoded = self.rows.decode(&self.pending.make_contiguous()[..count]).await;
+        let Rows { batch, dead_letters } = match decoded {
+            Ok(rows) => rows,
+            // A registry of schemas does not answer, for example. The records stay.
+            Err(error) if error.failure_kind() == FailureKind::Store => return Ok(self.wait_after(&error)),
+            Err(error) => return Err(error),
+        };
+        self.pause = FIRST_PAUSE;
+        if let Some(first) = dead_letters.first().filter(|_| !self.keeps_dead_letters) {
+            return Err(ConnectorError::Record { position: first.position.clone(), reason: first.reason.clone() });
+        }
+        self.can_read();
+        let next = self.pending.drain(..count).next_back().map_or(self.position, |last| last.offset + 1);
+        self.set_position(next);
+        self.tell_absent(count as u64);
+        Ok(Read::Records { batch, dead_letters })
+    }
+
+    /// Tells of columns that none of the first records had, once.
+    fn tell_absent(&mut self, count: u64) {
+        let before = self.given;
+        self.given += count;
+        if before < ABSENT_AFTER && self.given >= ABSENT_AFTER {
+            self.table.notices.tell_absent(self.rows.absent(), &self.at().topic);
+        }
+    }
+
+    /// Reads on until there are records, or something else to say.
+    async fn fetch(&mut self) -> Result<Option<Read>, ConnectorError> {
+        let Some(Claimed { reader, .. }) = &mut self.partition else { return self.begin().await };
+        tokio::select! {
+            biased;
+            // The sender is in `open`, which this reader holds.
+            _ = self.fate.changed() => {
+                self.fate.mark_changed();
+                Ok(None)
+            }
+            fetched = reader.next(self.wanted) => self.on_fetched(fetched),
+            () = sleep(LOOKED_EVERY) => {
+                let trouble = reader.trouble();
+                Ok(match trouble {
+                    Some(trouble) => self.cannot_read(&trouble),
+                    None => self.can_read().then_some(Read::CaughtUp),
+                })
+            }
+        }
+    }
+
+    fn on_fetched(&mut self, fetched: Result<Fetched, KafkaError>) -> Result<Option<Read>, ConnectorError> {
+        match fetched {
+            Ok(Fetched::Records(records)) => {
+                self.take(records);
+                Ok(None)
+            }
+            Ok(Fetched::CaughtUp) => {
+                self.can_read();
+                let position = self.partition.as_ref().map_or(self.position, |partition| partition.reader.position());
+                self.set_position(position.max(self.position));
+                self.open.set_end(self.position);
+                Ok((!self.is_over).then_some(Read::CaughtUp))
+            }
+            // A topic that was made anew does not have it either, which is found out first.
+            Err(error @ (KafkaError::OffsetOutOfRange { .. } | KafkaError::NoTopic { .. })) => {
+                self.is_out_of_range = matches!(error, KafkaError::OffsetOutOfRange { .. });
+                self.doubt();
+                Ok(None)
+            }
+            Err(error @ KafkaError::Unavailable { .. }) => {
+                self.partition = None;
+                Ok(Some(self.wait_after(&error)))
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Whether the topic is still the split's has to be found out again.
+    fn doubt(&mut self) {
+        self.partition = None;
+        self.table.doubt(&self.open);
+    }
+
+    fn take(&mut self, mut records: Vec<Record>) {
+        for epoch in records.iter().filter_map(|record| record.leader_epoch) {
+            if self.epoch.replace(epoch).is_some_and(|before| epoch < before) {
+                // They may be another topic's. If not, they are read again.
+                self.epoch = None;
+                return self.doubt();
+            }
+        }
+        if let Some(end) = self.end() {
+            let before = records.len();
+            records.retain(|record| record.offset < end);
+            self.is_over |= records.len() < before;
+        }
+        let bytes: usize = records.iter().map(size_of).sum();
+        let average = (bytes / records.len().max(1)).max(1);
+        self.wanted = (BATCH_BYTES_MAX / average).clamp(1, self.batch_rows);
+        self.pending.extend(records);
+    }
+
+    /// Begins to read, if the topic is known to be the split's.
+    async fn begin(&mut self) -> Result<Option<Read>, ConnectorError> {
+        if *self.fate.borrow() == Fate::Unknown {
+            return Ok(tokio::select! {
+                _ = self.fate.changed() => {
+                    self.fate.mark_changed();
+                    None
+                }
+                () = sleep(LOOKED_EVERY) => self.cannot_read("brokers do not tell that its topic is still the same"),
+            });
+        }
+        if self.is_out_of_range {
+            return self.find_range().await;
+        }
+        let claim = tokio::select! {
+            claim = self.table.claim(self.at()) => claim,
+            // Another topic of this name was read, and its reader is about to end.
+            () = sleep(LOOKED_EVERY) => return Ok(None),
+        };
+        if !self.table.options.topics.has(&self.at().topic) {
+            self.table.notices.tell(&format!("topic {}", self.at().topic), || {
+                format!("topic '{}' is read no more: the table names others now", self.at().topic)
+            });
+            self.is_over = true;
+            return Ok(None);
+        }
+        match self.table.consumer()?.read(self.at(), self.position).await {
+            Ok(reader) => {
+                self.partition = Some(Claimed { reader, _claim: claim });
+                Ok(None)
+            }
+            Err(error) if is_passing(&error) => {
+                drop(claim);
+                Ok(Some(self.wait_after(&error)))
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// What is known of the topic has changed.
+    fn on_fate(&mut self) -> Result<(), ConnectorError> {
+        let fate = self.fate.borrow_and_update().clone();
+        let topic = self.at().topic.clone();
+        match fate {
+            Fate::Readable => {}
+            Fate::Unknown => self.partition = None,
+            Fate::Refused(error) => return Err(self.failed(error)),
+            Fate::Remade => {
+                self.pending.clear();
+                let then =
+                    if self.table.options.discovery.is_some() { "" } else { ", once its partitions are looked for" };
+                self.lose_rest(
+                    format!("topic '{topic}' was deleted and made anew"),
+                    format!("the new one is read from its beginning{then}"),
+                )?;
+            }
+            Fate::Gone => {
+                self.lose_rest(
+                    format!("topic '{topic}' was deleted, or this partition of it"),
+                    "others are read on".to_owned(),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rest of the partition is gone, and nothing follows it.
+    fn lose_rest(&mut self, why: String, then: String) -> Result<(), ConnectorError> {
+        let records = match self.open.end().filter(|end| *end > self.position) {
+            Some(end) => format!("its records from {} on are lost, at least those before {end}", self.position),
+            None => format!("its records from {} on are lost, if there were any", self.position),
+        };
+        self.lose(&format!("{why}: {records}"), &then)?;
+        self.partition = None;
+        self.is_over = true;
+        Ok(())
+    }
+
+    /// Records are lost: an error, or a warning.
+    fn lose(&self, what: &str, then: &str) -> Result<(), ConnectorError> {
+        let (at, position) = (self.at(), self.position);
+        match self.table.options.on_loss {
+            OnLoss::Fail => Err(ConnectorError::Data {
+                attempted: format!("read {at} from offset {position}"),
+                reason: format!("{what}; with 'scan.on-data-loss' = 'skip', {then}"),
+            }),
+            OnLoss::Skip => {
+                self.table.notices.tell(&format!("lost {at}@{position}"), || format!("{at}: {what}; {then}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Finds out which offsets the partition has, since it does not have the position.
+    async fn find_range(&mut self) -> Result<Option<Read>, ConnectorError> {
+        let (first, end) = match self.range().await {
+            Ok(range) => range,
+            Err(error) if is_passing(&error) => return Ok(Some(self.wait_after(&error))),
+            Err(KafkaError::NoTopic { .. }) => {
+                self.doubt();
+                return Ok(None);
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        let position = self.position;
+        let next = if position < first {
+            let lost = first - position;
+            self.lose(
+                &format!("the first record that is kept is {first}, so {lost} are lost: they went by retention before they were read"),
+                &format!("it goes on from {first}"),
+            )?;
+            first
+        } else if position > end {
+            self.lose(
+                &format!("it ends at {end}: what had been read behind that is lost there, or never was"),
+                &format!("it goes on from {end}"),
+            )?;
+            end
+        } else {
+            // It came into range meanwhile.
+            position
+        };
+        self.is_out_of_range = false;
+        self.set_position(next);
+        Ok(None)
+    }
+
+    /// The first offset, and the one behind the last, whether or not transactions are open before it.
+    async fn range(&self) -> Result<(i64, i64), KafkaError> {
+        let none = || KafkaError::Unavailable { reason: format!("no broker tells the offsets of {}", self.at()) };
+        let admin = self.table.admin().map_err(|error| KafkaError::Broken { reason: error.to_string() })?;
+        let mut range = [0, 0];
+        for (offset, place) in range.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
+            let asked = admin.offsets(std::slice::from_ref(self.at()), place, Isolation::ReadUncommitted);
+            *offset = answered(ANSWERED_WITHIN, asked).await?.get(self.at()).copied().ok_or_else(none)?;
+        }
+        Ok((range[0], range[1]))
+    }
+
+    fn failed(&self, error: KafkaError) -> ConnectorError {
+        failed(&self.table.name, format!("read {} from offset {}", self.at(), self.position), error)
+    }
+
+    /// Nothing can be read now. Says so once.
+    fn cannot_read(&mut self, why: &str) -> Option<Read> {
+        self.table.set_unreachable(&self.open, Some(why));
+        (!std::mem::replace(&mut self.is_waiting, true)).then_some(Read::Waiting)
+    }
+
+    /// It can be read again. Returns whether it could not before.
+    fn can_read(&mut self) -> bool {
+        self.table.set_unreachable(&self.open, None);
+        std::mem::take(&mut self.is_waiting)
+    }
+
+    /// Before the next try some time passes, after a failure that may pass too.
+    fn wait_after(&mut self, error: &(dyn std::error::Error + Send + Sync + 'static)) -> Read {
+        self.cannot_read(&with_causes(error));
+        self.rest = Some(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Read::Waiting
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        self.table.set_unreachable(&self.open, None);
+    }
+}
+
+fn size_of(record: &Record) -> usize {
+    /// What a record takes beside its bytes.
+    const FRAME: usize = 96;
+    let of = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + of(value)).sum();
+    FRAME + of(&record.key) + of(&record.value) + headers
+}
+
+#[async_trait]
+impl SplitReader for KafkaReader {
+    async fn next(&mut self) -> Result<Read, ConnectorError> {
+        if let Some(rest) = self.rest.take() {
+            sleep(rest).await;
+        }
+        loop {
+            if self.fate.has_changed().unwrap_or(false) {
+                self.on_fate()?;
+            }
+            if !self.pending.is_empty() {
+                return self.give().await;
+            }
+            if self.is_over {
+                self.partition = None;
+                let end = self.end().unwrap_or(self.position);
+                self.set_position(self.position.max(end));
+                return Ok(Read::End);
+            }
+            if let Some(read) = self.fetch().await? {
+                return Ok(read);
+            }
+        }
+    }
+
+    fn position(&self) -> Split {
+        self.split.positioned(self.position)
+    }
+
+    fn later_position(&self) -> LaterSplit {
+        let (split, position) = (self.split.clone(), self.position);
+        Arc::new(move || split.positioned(position))
+    }
+}
+
+impl SplitOf {
+    fn positioned(&self, offset: i64) -> Split {
+        let payload = PartitionSplit { offset, ..self.partition.clone() }.payload();
+        Split { payload, ..self.split.clone() }
+    }
+}

@@ -1,0 +1,322 @@
+//! Looks again and again who the topics of the open partitions are, and where these end: one task for all readers of a table
+//! on a node, two questions to the brokers each time.
+//!
+//! ```text
+//! Unknown -- the topic is the split's --> Readable -- the reader doubts it --> Unknown
+//!    |  '-- refused --> Refused              |
+//!    '---------------- another topic of this name, seen some times in a row --> Remade
+//!    '---------------- none, or too few partitions, seen for a while ---------> Gone
+//! ```
+//!
+//! Nothing is read before a partition is known to be of the split's topic: the offsets of another topic mean nothing here. A
+//! broker that has just started may tell of former times, so one answer is not enough to take a topic for another or for gone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use thalweg_kafka::{Admin, Isolation, KafkaError, OffsetAt, Topic, TopicId, TopicPartition, Wanted};
+use thalweg_types::seam::Seams;
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
+
+use super::faults::{answered, is_passing};
+
+/// How long after one look the next one follows.
+const LOOKED_EVERY: Duration = Duration::from_secs(10);
+/// How long after a look that left something open.
+const LOOKED_AGAIN: Duration = Duration::from_secs(1);
+/// Partitions that are opened within this time are asked for together.
+const GATHERED: Duration = Duration::from_millis(10);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+/// So many looks in a row must see another topic.
+const SEEN_REMADE: u32 = 3;
+/// So many looks in a row must see none.
+const SEEN_GONE: u32 = 10;
+/// No end is known.
+const UNKNOWN: i64 = -1;
+
+/// What is known of a partition's topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing that holds now.
+    Unknown,
+    /// It is the split's.
+    Readable,
+    /// It was deleted, and there is another one of its name.
+    Remade,
+    /// It was deleted.
+    Gone,
+    /// The cluster does not tell.
+    Refused(KafkaError),
+}
+
+/// A partition that is being read.
+#[derive(Debug)]
+pub(super) struct OpenPartition {
+    pub(super) at: TopicPartition,
+    /// Of the split's topic.
+    topic: Option<TopicId>,
+    position: AtomicI64,
+    end: AtomicI64,
+    is_unreachable: AtomicBool,
+    fate: watch::Sender<Fate>,
+    /// How often it was doubted: an answer to an earlier question settles nothing.
+    doubted: AtomicU64,
+    /// How many looks in a row have seen another topic, or none.
+    seen_otherwise: AtomicU32,
+}
+
+impl OpenPartition {
+    pub(super) fn new(at: TopicPartition, topic: Option<TopicId>, position: i64) -> Arc<Self> {
+        Arc::new(Self {
+            at,
+            topic,
+            position: AtomicI64::new(position),
+            end: AtomicI64::new(UNKNOWN),
+            is_unreachable: AtomicBool::new(false),
+            fate: watch::Sender::new(Fate::Unknown),
+            doubted: AtomicU64::new(0),
+            seen_otherwise: AtomicU32::new(0),
+        })
+    }
+
+    pub(super) fn fate(&self) -> watch::Receiver<Fate> {
+        self.fate.subscribe()
+    }
+
+    pub(super) fn set_position(&self, position: i64) {
+        self.position.store(position, Relaxed);
+    }
+
+    /// The partition ends here now.
+    pub(super) fn set_end(&self, end: i64) {
+        self.end.store(end, Relaxed);
+    }
+
+    /// Where it ended when that was last told.
+    pub(super) fn end(&self) -> Option<i64> {
+        Some(self.end.load(Relaxed)).filter(|end| *end != UNKNOWN)
+    }
+
+    /// Returns whether it was otherwise before.
+    pub(super) fn set_unreachable(&self, is_unreachable: bool) -> bool {
+        self.is_unreachable.swap(is_unreachable, Relaxed) != is_unreachable
+    }
+
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.is_unreachable.load(Relaxed)
+    }
+
+    /// Records that are there and not read, as far as that is known.
+    pub(super) fn backlog(&self) -> u64 {
+        let behind = self.end().map_or(0, |end| end.saturating_sub(self.position.load(Relaxed)));
+        u64::try_from(behind).unwrap_or(0)
+    }
+
+    /// Takes what a look has found. Returns whether that settles it for a while.
+    fn judge(&self, found: Option<&Topic>) -> bool {
+        let is_other = found.is_some_and(|topic| self.topic.is_some() && topic.id.is_some() && topic.id != self.topic);
+        let is_there = found.is_some_and(|topic| self.at.partition < topic.partitions);
+        if is_there && !is_other {
+            self.seen_otherwise.store(0, Relaxed);
+            self.settle(Fate::Readable);
+            return true;
+        }
+        let seen = self.seen_otherwise.fetch_add(1, Relaxed) + 1;
+        match is_other {
+            true if seen >= SEEN_REMADE => self.settle(Fate::Remade),
+            false if seen >= SEEN_GONE => self.settle(Fate::Gone),
+            _ => return false,
+        }
+        true
+    }
+
+    fn settle(&self, fate: Fate) {
+        self.fate.send_if_modified(|known| {
+            let is_new = *known != fate && matches!(known, Fate::Unknown | Fate::Readable);
+            if is_new {
+                *known = fate;
+            }
+            is_new
+        });
+    }
+}
+
+/// The open partitions of a table on a node.
+#[derive(Debug)]
+pub(super) struct Watch {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    open: Mutex<Vec<Weak<OpenPartition>>>,
+    asked: Notify,
+    is_over: AtomicBool,
+}
+
+impl Watch {
+    pub(super) fn start(seams: &Seams, admin: Arc<dyn Admin>, isolation: Isolation) -> Self {
+        let shared = Arc::new(Shared::default());
+        // It ends with the table. What it does not find out, the readers wait for.
+        let _ = seams.io.spawn("watch of Kafka partitions", Box::pin(watch_all(shared.clone(), admin, isolation)));
+        Self { shared }
+    }
+
+    /// Looks at a partition from now on, until it is dropped.
+    pub(super) fn add(&self, partition: &Arc<OpenPartition>) {
+        self.shared.lock().push(Arc::downgrade(partition));
+        self.shared.asked.notify_one();
+    }
+
+    /// What is known of a partition may not hold any more.
+    pub(super) fn doubt(&self, partition: &OpenPartition) {
+        partition.doubted.fetch_add(1, Relaxed);
+        partition.settle(Fate::Unknown);
+        self.shared.asked.notify_one();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Relaxed);
+        self.shared.asked.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<OpenPartition>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live(&self) -> Vec<Arc<OpenPartition>> {
+        let mut open = self.lock();
+        open.retain(|partition| partition.strong_count() > 0);
+        open.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+async fn watch_all(shared: Arc<Shared>, admin: Arc<dyn Admin>, isolation: Isolation) {
+    while !shared.is_over.load(Relaxed) {
+        let open = shared.live();
+        let next = match open.is_empty() {
+            true => None,
+            false => Some(look(&open, admin.as_ref(), isolation).await),
+        };
+        // A partition that its reader drops meanwhile is not held here.
+        drop(open);
+        let pause = async {
+            match next {
+                Some(pause) => sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.asked.notified() => sleep(GATHERED).await,
+            () = pause => {}
+        }
+    }
+}
+
+/// Looks once. Returns after what time to look again.
+async fn look(open: &[Arc<OpenPartition>], admin: &dyn Admin, isolation: Isolation) -> Duration {
+    let doubted: Vec<u64> = open.iter().map(|partition| partition.doubted.load(Relaxed)).collect();
+    let names: BTreeSet<&str> = open.iter().map(|partition| partition.at.topic.as_ref()).collect();
+    let wanted = Wanted::Named(names.into_iter().map(str::to_owned).collect());
+    let found = match answered(ANSWERED_WITHIN, admin.topics(&wanted)).await {
+        Ok(found) => found,
+        Err(error) => {
+            if !is_passing(&error) {
+                let waiting = open.iter().filter(|partition| *partition.fate.borrow() == Fate::Unknown);
+                waiting.for_each(|partition| partition.settle(Fate::Refused(error.clone())));
+            }
+            return LOOKED_AGAIN;
+        }
+    };
+    let found: BTreeMap<&str, &Topic> = found.iter().map(|topic| (topic.name.as_str(), topic)).collect();
+    let mut is_settled = true;
+    for (partition, doubted) in open.iter().zip(doubted) {
+        is_settled &= partition.doubted.load(Relaxed) == doubted
+            && partition.judge(found.get(partition.at.topic.as_ref()).copied());
+    }
+    let readable = open.iter().filter(|partition| *partition.fate.borrow() == Fate::Readable);
+    let readable: Vec<&Arc<OpenPartition>> = readable.collect();
+    let places: Vec<TopicPartition> = readable.iter().map(|partition| partition.at.clone()).collect();
+    if !places.is_empty()
+        && let Ok(ends) = answered(ANSWERED_WITHIN, admin.offsets(&places, OffsetAt::Latest, isolation)).await
+    {
+        for partition in readable {
+            if let Some(end) = ends.get(&partition.at) {
+                partition.set_end(*end);
+            }
+        }
+    }
+    if is_settled { LOOKED_EVERY } else { LOOKED_AGAIN }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(id: u128, partitions: i32) -> Topic {
+        Topic { name: "t".to_owned(), id: Some(TopicId(id)), partitions }
+    }
+
+    fn partition() -> Arc<OpenPartition> {
+        OpenPartition::new(TopicPartition { topic: "t".into(), partition: 1 }, Some(TopicId(7)), 10)
+    }
+
+    #[test]
+    fn one_look_that_sees_another_topic_is_not_enough() {
+        let open = partition();
+        assert!(!open.judge(Some(&topic(8, 2))), "it may be told of former times");
+        assert!(open.judge(Some(&topic(7, 2))));
+        assert_eq!(*open.fate.borrow(), Fate::Readable);
+        for _ in 1..SEEN_REMADE {
+            assert!(!open.judge(Some(&topic(8, 2))));
+            assert_eq!(*open.fate.borrow(), Fate::Readable);
+        }
+        assert!(open.judge(Some(&topic(8, 2))));
+        assert_eq!(*open.fate.borrow(), Fate::Remade);
+        open.judge(Some(&topic(7, 2)));
+        assert_eq!(*open.fate.borrow(), Fate::Remade, "that is the end");
+    }
+
+    #[test]
+    fn a_topic_that_nobody_sees_for_a_while_is_gone() {
+        for found in [None, Some(topic(7, 1))] {
+            let open = partition();
+            for _ in 1..SEEN_GONE {
+                assert!(!open.judge(found.as_ref()));
+                assert_eq!(*open.fate.borrow(), Fate::Unknown);
+            }
+            assert!(open.judge(found.as_ref()));
+            assert_eq!(*open.fate.borrow(), Fate::Gone);
+        }
+    }
+
+    #[test]
+    fn without_ids_a_topic_is_known_by_its_name() {
+        let open = OpenPartition::new(TopicPartition { topic: "t".into(), partition: 0 }, None, 0);
+        assert!(open.judge(Some(&topic(7, 1))) && open.judge(Some(&topic(8, 1))));
+        assert_eq!(*open.fate.borrow(), Fate::Readable);
+    }
+
+    #[test]
+    fn a_backlog_is_what_lies_before_the_end() {
+        let open = partition();
+        assert_eq!(open.backlog(), 0, "no end is known");
+        open.set_end(15);
+        assert_eq!(open.backlog(), 5);
+        open.set_position(16);
+        assert_eq!(open.backlog(), 0, "more has come since");
+    }
+}
