@@ -1,0 +1,351 @@
+//! Publishes an epoch of a sink: all its rows and the sink's progress, in one transaction.
+//!
+//! ```text
+//! take the transactional id (`init`) --> read progress P --E <= P--> done
+//!        ^                                   '-- P is what was published last --> begin, rows of E, progress E, commit
+//!        '---- anything went wrong: the producer is dropped, and what became of it is read -------------------'
+//! ```
+//!
+//! One node commits for all subtasks of the sink, so a sink has one transactional id for ever (`WriteOptions::transactions`):
+//! taking it ends whatever any committer before has left open, and fences it. No id of a former parallelism can exist. Only then
+//! progress is read: what a committer before had begun to commit is committed or aborted by then, and nothing of it comes later.
+//!
+//! *A commit was answered with an error, or not at all; the transaction expired; another committer took the id; this one crashed
+//! before, between or after*: all of these end in the same way, by reading progress. No call waits without a bound.
+//!
+//! Between two publications the producer is kept, with the progress that it has written. As long as nobody has taken the id
+//! from it, nobody else has moved that progress; somebody who does fences it, which its next transaction notices. So a committer
+//! that goes on where it was reads nothing.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use serde_json::Value;
+use thalweg_kafka::{Kafka, KafkaError, TransactionalProducer, Wanted};
+use thalweg_storage::{CheckpointStore, ObjectStores};
+use thalweg_types::{
+    Attempt, CheckpointId, ClusterId, JobId,
+    bug::{self, Bug},
+    connector::Delivery,
+    seam::Seams,
+};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    faults::{answered, failed, of_client},
+    progress::{self, Progress, ProgressKey, Step, Unread},
+    records::records_of,
+    sink_options::{Placement, WriteOptions, kafka},
+};
+use crate::{
+    CommitterIdentity, ConnectorError, Epochs, SinkCommitter,
+    connector::SinkTable,
+    kept::KeptSessions,
+    options::Options,
+    staging::{self, Staged},
+};
+
+/// How often an epoch is tried before the failure is told. The leader orders it again then, perhaps on another node.
+const TRIES_MAX: u32 = 4;
+/// The pause after the first failure; twice as long after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// How long one question to brokers may take.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+/// Records are handed to the client so many at a time.
+const RECORDS_MAX: usize = 1000;
+/// How long a commit may take behind the timeout of its transaction: by then brokers have committed it or aborted it.
+const COMMIT_SLACK: Duration = Duration::from_secs(10);
+/// What a client needs at least for its queue.
+const QUEUE_BYTES_MIN: u64 = 1 << 20;
+
+/// Publishes what the writers of a sink have prepared.
+pub(super) struct KafkaCommitter {
+    options: WriteOptions,
+    identity: CommitterIdentity,
+    kafka: Arc<dyn Kafka>,
+    stores: ObjectStores,
+    seams: Seams,
+    kept: KeptSessions,
+}
+
+/// A producer that has the transactional id, and what is known to be written.
+struct Session {
+    producer: Box<dyn TransactionalProducer>,
+    progress: Option<Progress>,
+    /// What the id stands for at a cluster: tables of a sink never change, but a session must not outlive a mistake.
+    servers: String,
+}
+
+/// An epoch that is to be published.
+struct Epoch<'a> {
+    epochs: Epochs,
+    staged: &'a [Staged],
+    progress: Progress,
+    store: Option<CheckpointStore>,
+}
+
+/// Why an epoch was not published this time.
+enum Trouble {
+    /// Another try may succeed at once, with another producer.
+    Again(KafkaError),
+    /// What the client says of brokers, or what somebody has to do.
+    Stop(ConnectorError),
+}
+
+impl KafkaCommitter {
+    pub(super) fn new(table: &SinkTable<'_>, identity: CommitterIdentity) -> Result<Self, ConnectorError> {
+        let SinkTable { spec, context, .. } = table;
+        let options = Options::new(&spec.table, &spec.connector);
+        Ok(Self {
+            options: WriteOptions::of(&options, &spec.table, spec.connector.delivery())?,
+            identity,
+            kafka: kafka(&options, context)?,
+            stores: context.stores.clone(),
+            seams: context.seams.clone(),
+            kept: context.kept.clone(),
+        })
+    }
+
+    /// Publishes an epoch, with a session that was kept if that fits.
+    async fn publish(&self, epoch: &Epoch<'_>) -> Result<(), ConnectorError> {
+        let kept = self.kept.take::<Session>(&self.identity);
+        // Whatever is not simply the next epoch is decided by what the destination holds.
+        let is_next = |session: &Session| {
+            let at = session.progress.as_ref().map(|progress| progress.epoch);
+            session.servers == self.options.servers && at.is_some() && at == epoch.epochs.published
+        };
+        let mut session = kept.filter(is_next);
+        let mut pause = FIRST_PAUSE;
+        let mut tries = 1;
+        loop {
+            match self.try_to_publish(epoch, session.take()).await {
+                Ok(session) => {
+                    self.kept.keep(&self.identity, session, self.seams.clock.monotonic());
+                    return Ok(());
+                }
+                Err(Trouble::Again(error)) if tries < TRIES_MAX => {
+                    tracing::debug!(job = %self.identity.job, table = self.options.table, %error, "publishes again");
+                    // Two committers that fence each other must not go on in step.
+                    sleep(self.jittered(pause)).await;
+                    (tries, pause) = (tries + 1, pause * 2);
+                }
+                Err(Trouble::Again(error)) => return Err(self.gave_up(epoch, error)),
+                Err(Trouble::Stop(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Tries once. If it is done, gives the session for the next epoch.
+    async fn try_to_publish(&self, epoch: &Epoch<'_>, kept: Option<Session>) -> Result<Session, Trouble> {
+        let mut session = match kept {
+            Some(session) => session,
+            None => self.open(epoch).await?,
+        };
+        let step = Progress::step(session.progress.as_ref(), &epoch.progress, &epoch.epochs);
+        let step = step.map_err(|discord| {
+            let WriteOptions { servers, progress_topic, .. } = &self.options;
+            let reason = format!("topic '{progress_topic}' at {servers} does not go with this job: {}", discord.0);
+            Trouble::Stop(ConnectorError::Data { attempted: self.attempted(epoch), reason })
+        })?;
+        match step {
+            Step::Done => Ok(session),
+            Step::Write => {
+                self.write(epoch, session.producer.as_mut()).await?;
+                session.progress = Some(epoch.progress.clone());
+                Ok(session)
+            }
+        }
+    }
+
+    /// Takes the transactional id, and reads what is written.
+    async fn open(&self, epoch: &Epoch<'_>) -> Result<Session, Trouble> {
+        let WriteOptions { progress_topic, servers, transaction_timeout, .. } = &self.options;
+        let config = self.options.client(self.identity.memory_bytes.max(QUEUE_BYTES_MIN));
+        let admin = self.kafka.admin(&config).map_err(|error| self.trouble(epoch, error))?;
+        let ready = answered_or(progress::ensure_topic(admin.as_ref(), progress_topic)).await;
+        ready.map_err(|unread| self.unread(epoch, unread))?;
+        let key = ProgressKey::of(&self.identity);
+        let read = async || {
+            let read = progress::read(self.kafka.as_ref(), &config, progress_topic, &key, *transaction_timeout).await;
+            read.map_err(|unread| self.unread(epoch, unread))
+        };
+        let early = if bug::is_active(Bug::ProgressBeforeInit) { Some(read().await?) } else { None };
+        let mut transactions = self.options.transactions(&self.identity);
+        if bug::is_active(Bug::LeaveTransactionOpen) {
+            transactions.id = format!("{}-{}", transactions.id, self.seams.entropy.next());
+        }
+        let producer = self.kafka.transactional(&config, &transactions);
+        let mut producer = producer.map_err(|error| self.trouble(epoch, error))?;
+        // An id whose last transaction is still ending is waited for.
+        let taken = answered(*transaction_timeout + COMMIT_SLACK, producer.init()).await;
+        taken.map_err(|error| self.trouble(epoch, error))?;
+        let progress = match early {
+            Some(progress) => progress,
+            None => read().await?,
+        };
+        Ok(Session { producer, progress, servers: servers.clone() })
+    }
+
+    /// Writes the rows and the progress in one transaction. After an error it is not known whether it is committed.
+    async fn write(&self, epoch: &Epoch<'_>, producer: &mut dyn TransactionalProducer) -> Result<(), Trouble> {
+        let began = self.seams.clock.monotonic();
+        let limit = self.options.transaction_timeout + COMMIT_SLACK;
+        let write = async {
+            let trouble = |error| self.trouble(epoch, error);
+            producer.begin().await.map_err(trouble)?;
+            let mut placement = self.placement(epoch).await?;
+            for staged in epoch.staged {
+                let mut batches = std::pin::pin!(staged.batches(epoch.store.as_ref()));
+                while let Some(batch) = batches.next().await {
+                    let batch = batch.map_err(Trouble::Stop)?;
+                    for from in (0..batch.num_rows()).step_by(RECORDS_MAX) {
+                        let part = batch.slice(from, RECORDS_MAX.min(batch.num_rows() - from));
+                        let records = records_of(&part, &self.options.topic, staged.subtask, &mut placement);
+                        producer.send(records.map_err(Trouble::Stop)?).await.map_err(trouble)?;
+                    }
+                }
+            }
+            if !bug::is_active(Bug::CommitWithoutProgress) {
+                let key = ProgressKey::of(&self.identity);
+                let record = epoch.progress.record(&self.options.progress_topic, &key);
+                producer.send(vec![record]).await.map_err(trouble)?;
+            }
+            producer.commit().await.map_err(trouble)
+        };
+        let written = timeout(limit, write).await;
+        let took = self.seams.clock.monotonic().saturating_sub(began);
+        match written {
+            Ok(Err(Trouble::Again(error))) if took >= self.options.transaction_timeout => {
+                Err(Trouble::Again(self.expired(took, &error.to_string())))
+            }
+            Ok(written) => written,
+            Err(_) => Err(Trouble::Again(self.expired(took, "its end was not told"))),
+        }
+    }
+
+    /// How records are placed. Brokers are asked only if that depends on the number of partitions.
+    async fn placement(&self, epoch: &Epoch<'_>) -> Result<Placement, Trouble> {
+        let WriteOptions { partitioner, topic, .. } = &self.options;
+        if !Placement::needs_partitions(*partitioner) {
+            return Ok(Placement::new(*partitioner, 0));
+        }
+        let admin = self.kafka.admin(&self.options.client(0)).map_err(|error| self.trouble(epoch, error))?;
+        let wanted = Wanted::Named(vec![topic.to_string()]);
+        let topics = answered(ANSWERED_WITHIN, admin.topics(&wanted)).await.map_err(|error| self.trouble(epoch, error))?;
+        let missing = || self.trouble(epoch, KafkaError::NoTopic { topic: topic.to_string() });
+        let topic = topics.first().ok_or_else(missing)?;
+        Ok(Placement::new(*partitioner, topic.partitions))
+    }
+
+    /// What an error of the client leads to.
+    fn trouble(&self, epoch: &Epoch<'_>, error: KafkaError) -> Trouble {
+        match error {
+            KafkaError::Fenced { .. }
+            | KafkaError::Aborted { .. }
+            | KafkaError::Broken { .. }
+            // A topic that has just been created may not be known everywhere, and its beginning may have moved.
+            | KafkaError::NoTopic { .. }
+            | KafkaError::OffsetOutOfRange { .. } => Trouble::Again(error),
+            // Whoever orders it again has longer pauses, and other nodes.
+            KafkaError::Unavailable { .. } | KafkaError::Denied { .. } | KafkaError::Refused { .. } => {
+                Trouble::Stop(failed(&self.options.table, self.attempted(epoch), error))
+            }
+            KafkaError::Config { reason } => {
+                Trouble::Stop(ConnectorError::Config { table: self.options.table.clone(), reason: of_client(&reason) })
+            }
+        }
+    }
+
+    fn unread(&self, epoch: &Epoch<'_>, unread: Unread) -> Trouble {
+        let attempted = self.attempted(epoch);
+        match unread {
+            Unread::Client(error) => self.trouble(epoch, error),
+            Unread::Unfit(reason) => Trouble::Stop(ConnectorError::Data { attempted, reason }),
+            Unread::Late(reason) => Trouble::Stop(ConnectorError::Store { attempted, source: reason.into() }),
+        }
+    }
+
+    fn gave_up(&self, epoch: &Epoch<'_>, error: KafkaError) -> ConnectorError {
+        let attempted = self.attempted(epoch);
+        match error {
+            KafkaError::NoTopic { .. } => {
+                let reason = format!("{error} at {}: it was there when the job began", self.options.servers);
+                ConnectorError::Data { attempted, reason }
+            }
+            // Another producer, or the brokers, may leave the id alone later.
+            error @ (KafkaError::Config { .. }
+            | KafkaError::Unavailable { .. }
+            | KafkaError::Denied { .. }
+            | KafkaError::OffsetOutOfRange { .. }
+            | KafkaError::Refused { .. }
+            | KafkaError::Fenced { .. }
+            | KafkaError::Aborted { .. }
+            | KafkaError::Broken { .. }) => ConnectorError::Store { attempted, source: Box::new(error) },
+        }
+    }
+
+    fn expired(&self, took: Duration, told: &str) -> KafkaError {
+        let timeout = self.options.transaction_timeout.as_secs();
+        KafkaError::Broken {
+            reason: format!(
+                "the transaction took {} s, and brokers abort it after 'sink.transaction-timeout' = {timeout} s: raise that, or \
+                 let checkpoints follow each other sooner ({told})",
+                took.as_secs()
+            ),
+        }
+    }
+
+    fn attempted(&self, epoch: &Epoch<'_>) -> String {
+        let what = match epoch.epochs.publishing {
+            CheckpointId::FINAL => "the rows at the job's end".to_owned(),
+            checkpoint => format!("the rows of {checkpoint}"),
+        };
+        format!("write {what} to topic '{}' at {}", self.options.topic, self.options.servers)
+    }
+
+    /// Between half and all of a pause.
+    fn jittered(&self, pause: Duration) -> Duration {
+        let share = (self.seams.entropy.next() >> 32) as f64 / f64::from(u32::MAX);
+        pause.mul_f64(0.5 + share / 2.0)
+    }
+}
+
+/// Asks about progress, and takes silence for an error.
+async fn answered_or<T>(question: impl Future<Output = Result<T, Unread>>) -> Result<T, Unread> {
+    let silent = |_| Unread::Late(format!("there was no answer within {} s", ANSWERED_WITHIN.as_secs()));
+    timeout(ANSWERED_WITHIN, question).await.map_err(silent)?
+}
+
+#[async_trait]
+impl SinkCommitter for KafkaCommitter {
+    async fn commit(&self, epochs: Epochs, committables: &[Value]) -> Result<(), ConnectorError> {
+        // Other writers have written everything at once. They are told if there are rows that they could not write.
+        if self.options.delivery != Delivery::ExactlyOnce {
+            return Ok(());
+        }
+        let staged: Vec<Staged> = committables.iter().map(Staged::of_committable).collect::<Result<_, _>>()?;
+        let rows = staged.iter().fold(0u64, |rows, staged| rows.saturating_add(staged.rows));
+        let progress = Progress::of(&epochs, rows, Staged::digest(&staged));
+        let store = match staged.iter().any(Staged::has_objects) {
+            true => Some(CheckpointStore::open(&self.identity.checkpoints, &self.stores)?),
+            false => None,
+        };
+        self.publish(&Epoch { epochs, staged: &staged, progress, store }).await
+    }
+
+    async fn discard(&self, cluster: &ClusterId, job: JobId, before: Attempt) -> Result<(), ConnectorError> {
+        if self.options.delivery != Delivery::ExactlyOnce {
+            return Ok(());
+        }
+        // A job that is over needs its producer no more.
+        if before == thalweg_types::session::ALL_ATTEMPTS {
+            self.kept.forget(&self.identity);
+        }
+        let store = CheckpointStore::open(&self.identity.checkpoints, &self.stores)?;
+        staging::discard(&store, (cluster, job), self.identity.sink, before).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

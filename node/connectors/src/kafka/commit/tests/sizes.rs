@@ -1,0 +1,108 @@
+//! Epochs that are large or small.
+
+use super::*;
+
+/// Rows with long texts: an object for every few hundred.
+async fn take_large(rig: &Rig, job: &mut Job, count: i64) {
+    let mut dealt = job.rows(count, 2);
+    for (key, _) in dealt.values_mut().flatten() {
+        *key = format!("{key}-{}", "x".repeat(1000));
+    }
+    let prepared = Job::prepare(rig, job.attempt, &dealt).await;
+    job.on_complete(&dealt, prepared);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_epochs_are_staged_and_go_when_their_attempt_is_over() {
+    let mut rig = Rig::new().await;
+    let (mut job, node) = (Job::new(), rig.node());
+    take_large(&rig, &mut job, 3000).await;
+    assert!(rig.staged().await > 4, "{} objects", rig.staged().await);
+    take_large(&rig, &mut job, 1500).await;
+    rig.publish_all(&mut job, &node).await;
+    job.attempt = 2;
+    take_large(&rig, &mut job, 1500).await;
+    let all = rig.staged().await;
+    rig.committer(&node).discard(&cluster(), JobId(1), Attempt(2)).await.expect("discarded");
+    let left = rig.staged().await;
+    assert!(left > 0 && left < all, "{left} of {all}: those of the living attempt stay");
+    let other = rig.node();
+    rig.publish_all(&mut job, &other).await;
+    rig.committer(&node).discard(&cluster(), JobId(1), Attempt(u32::MAX)).await.expect("discarded");
+    assert_eq!(rig.staged().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_epochs_make_no_objects() {
+    let mut rig = Rig::new().await;
+    let (mut job, node) = (Job::new(), rig.node());
+    for _ in 0..5 {
+        job.take(&rig, 100, 2).await;
+        rig.publish_all(&mut job, &node).await;
+    }
+    assert_eq!(rig.staged().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_are_lost_before_they_are_published_stop_the_job() {
+    let rig = Rig::new().await;
+    let mut job = Job::new();
+    take_large(&rig, &mut job, 3000).await;
+    let names: Vec<String> =
+        rig.store().list("").await.expect("listed").into_iter().map(|object| object.name).collect();
+    rig.store().delete(&names[1..2]).await.expect("deleted");
+    let error = rig.order(&job, &rig.node()).await.expect_err("some rows are gone");
+    assert_eq!(error.failure_kind(), FailureKind::Data);
+    assert!(error.to_string().contains(&names[1]), "{error}");
+    let open = rig.kafka.open_transactions();
+    assert_eq!(open.len(), 1, "it is never committed");
+    sleep(TIMEOUT * 2).await;
+    assert!(rig.kafka.open_transactions().is_empty(), "brokers have aborted it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_takes_too_long_says_what_to_do() {
+    let rig = Rig::with(&[("sink.transaction-timeout", "5 s")]).await;
+    let mut job = Job::new();
+    job.take(&rig, 30, 2).await;
+    for _ in 0..10 {
+        rig.kafka.fault(Call::Commit, Fault::Hang);
+    }
+    let error = rig.order(&job, &rig.node()).await.expect_err("it is never in time");
+    let text = thalweg_types::text::with_causes(&error);
+    assert!(text.contains("'sink.transaction-timeout' = 5 s: raise that"), "{text}");
+    assert_eq!(error.failure_kind(), FailureKind::Store);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitioners_place_the_rows_of_an_epoch() {
+    for (partitioner, expected) in [("fixed", vec![vec![0], vec![1], vec![2], vec![0]]), ("round-robin", Vec::new())] {
+        let mut rig = Rig::with(&[("sink.partitioner", partitioner)]).await;
+        let mut job = Job::new();
+        job.take(&rig, 28, 4).await;
+        let node = rig.node();
+        rig.publish_all(&mut job, &node).await;
+        let mut placed: BTreeMap<i64, i32> = BTreeMap::new();
+        let consumer = rig.kafka.consumer(&client(), Isolation::ReadCommitted).expect("opened");
+        for partition in 0..PARTITIONS {
+            let at = TopicPartition { topic: TOPIC.into(), partition };
+            let mut reader = consumer.read(&at, 0).await.expect("it is there");
+            while let Ok(Fetched::Records(records)) = reader.next(100).await {
+                for record in records {
+                    let value: Value = serde_json::from_slice(&record.value.expect("some")).expect("JSON");
+                    placed.insert(value["n"].as_i64().expect("a number"), partition);
+                }
+            }
+        }
+        if expected.is_empty() {
+            let counts = |partition| placed.values().filter(|at| **at == partition).count();
+            assert!((0..PARTITIONS).all(|partition| counts(partition) >= 9), "{placed:?}");
+        }
+        for (subtask, partitions) in expected.iter().enumerate() {
+            let subtask = i64::try_from(subtask).expect("it is small");
+            let of: std::collections::BTreeSet<i32> =
+                placed.iter().filter(|(number, _)| *number % 7 % 4 == subtask).map(|(_, at)| *at).collect();
+            assert_eq!(of.into_iter().collect::<Vec<_>>(), *partitions, "of subtask {subtask}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What goes wrong at the brokers.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_expires_is_written_again() {
+    for call in [Call::Produce, Call::Commit] {
+        let mut rig = Rig::new().await;
+        let (mut job, node) = (Job::new(), rig.node());
+        job.take(&rig, 30, 2).await;
+        rig.publish_all(&mut job, &node).await;
+        job.take(&rig, 30, 2).await;
+        rig.kafka.fault(call, Fault::Hang);
+        rig.order(&job, &node).await.expect("the second try succeeds");
+        assert!(rig.kafka.open_transactions().is_empty());
+        rig.publish_all(&mut job, &node).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_abort_what_is_open_are_told_it_again() {
+    let mut rig = Rig::new().await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 2).await;
+    rig.kafka.fault(Call::Commit, Fault::Hang);
+    let order = rig.order(&job, &node);
+    let expiring = async {
+        sleep(Duration::from_secs(1)).await;
+        assert!(rig.kafka.expire("thalweg-c1-1-0000000000000007"), "it was open");
+        rig.kafka.release();
+    };
+    let (order, ()) = tokio::join!(order, expiring);
+    order.expect("the second try succeeds");
+    rig.publish_all(&mut job, &node).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_were_away_are_found_again() {
+    for call in [None, Some(Call::Init), Some(Call::Produce), Some(Call::Commit)] {
+        let mut rig = Rig::new().await;
+        let (mut job, node) = (Job::new(), rig.node());
+        job.take(&rig, 30, 2).await;
+        rig.publish_all(&mut job, &node).await;
+        job.take(&rig, 30, 2).await;
+        let other = rig.node();
+        match call {
+            None => rig.kafka.brokers_down(),
+            Some(call) => rig.kafka.fault(call, Fault::Fail(KafkaError::Unavailable { reason: "away".to_owned() })),
+        }
+        let error = rig.order(&job, &other).await.expect_err("nobody answers");
+        assert_eq!(error.failure_kind(), FailureKind::Store, "the leader orders it again: {error}");
+        let text = error.to_string();
+        assert!(text.contains("write the rows of checkpoint-2 to topic 'out' at model:9092"), "{text}");
+        rig.kafka.brokers_up();
+        rig.publish_all(&mut job, &other).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_changes_its_leader_loses_nothing() {
+    for topic in [TOPIC, PROGRESS] {
+        let mut rig = Rig::new().await;
+        let (mut job, node) = (Job::new(), rig.node());
+        job.take(&rig, 30, 2).await;
+        rig.publish_all(&mut job, &node).await;
+        job.take(&rig, 30, 2).await;
+        let at = TopicPartition { topic: topic.into(), partition: 0 };
+        rig.kafka.lose_leader(&at);
+        let order = rig.order(&job, &node);
+        let election = async {
+            sleep(Duration::from_secs(8)).await;
+            rig.kafka.elect_leader(&at).expect("it is there");
+        };
+        let (first, ()) = tokio::join!(order, election);
+        if first.is_err() {
+            rig.order(&job, &node).await.expect("published then");
+        }
+        rig.publish_all(&mut job, &node).await;
+    }
+}
+
+/// Each call that asks a broker hangs in turn.
+#[tokio::test(start_paused = true)]
+async fn no_call_holds_a_committer_up_for_ever() {
+    for call in [Call::Topics, Call::TopicConfig, Call::Init, Call::Offsets, Call::Fetch, Call::Produce, Call::Commit] {
+        let mut rig = Rig::new().await;
+        let (mut job, node) = (Job::new(), rig.node());
+        job.take(&rig, 30, 2).await;
+        rig.publish_all(&mut job, &node).await;
+        job.take(&rig, 30, 2).await;
+        rig.kafka.fault(call, Fault::Hang);
+        let other = rig.node();
+        let order = timeout(TIMEOUT * 4, rig.order(&job, &other)).await;
+        let order = order.unwrap_or_else(|_| panic!("{call:?} holds it up"));
+        if let Err(error) = order {
+            assert_eq!(error.failure_kind(), FailureKind::Store, "{call:?}: {error}");
+        }
+        rig.publish_all(&mut job, &other).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_of_somebody_else_is_waited_for_and_named() {
+    let mut rig = Rig::new().await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 2).await;
+    rig.publish_all(&mut job, &node).await;
+    let transactions = thalweg_kafka::Transactions { id: "somebody".to_owned(), timeout_ms: 600_000 };
+    let mut somebody = rig.kafka.transactional(&client(), &transactions).expect("opened");
+    somebody.init().await.expect("it is free");
+    somebody.begin().await.expect("begun");
+    let record = thalweg_kafka::NewRecord {
+        topic: PROGRESS.into(),
+        partition: Some(0),
+        key: Some("theirs".into()),
+        value: Some("theirs".into()),
+        headers: Vec::new(),
+        timestamp_ms: None,
+    };
+    somebody.send(vec![record]).await.expect("sent");
+    somebody.flush().await.expect("written");
+    job.take(&rig, 30, 2).await;
+    let other = rig.node();
+    let error = rig.order(&job, &other).await.expect_err("what comes behind theirs is not committed yet");
+    assert_eq!(error.failure_kind(), FailureKind::Store);
+    let text = thalweg_types::text::with_causes(&error);
+    assert!(text.contains("thalweg-sink-progress-0") && text.contains("within 60 s"), "{text}");
+    somebody.commit().await.expect("committed");
+    rig.publish_all(&mut job, &other).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_brokers_refuse_for_good_fails_the_job() {
+    for fault in [
+        KafkaError::Denied { reason: "no".to_owned() },
+        KafkaError::Refused { reason: "too large".to_owned() },
+        KafkaError::Config { reason: "'x' is unknown".to_owned() },
+    ] {
+        let rig = Rig::new().await;
+        let mut job = Job::new();
+        job.take(&rig, 30, 2).await;
+        rig.kafka.fault(Call::Init, Fault::Fail(fault.clone()));
+        let error = rig.order(&job, &rig.node()).await.expect_err("it is refused");
+        assert_eq!(error.failure_kind(), FailureKind::Data, "{fault:?}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_gone_is_named() {
+    let rig = Rig::new().await;
+    let mut job = Job::new();
+    job.take(&rig, 30, 2).await;
+    assert!(rig.kafka.delete_topic(TOPIC));
+    let error = rig.order(&job, &rig.node()).await.expect_err("there is no topic");
+    assert_eq!(error.failure_kind(), FailureKind::Data);
+    assert!(error.to_string().contains("'out'"), "{error}");
+}

@@ -1,0 +1,254 @@
+//! Rows as records of a topic: encoded by the writer into columns of bytes, and taken apart again by whoever sends them.
+//!
+//! ```text
+//! rows --formats of key and value--> key | value | timestamp | headers --here or on another node--> records
+//! ```
+//!
+//! What is staged are messages and not rows: encoding is shared by all writers, and a committer needs neither the table's
+//! formats nor a schema registry.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array as _, ArrayRef, AsArray as _, BinaryBuilder, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray,
+    },
+    compute::cast,
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType},
+};
+use bytes::Bytes;
+use thalweg_kafka::{Header, NewRecord};
+use thalweg_types::{
+    Fault,
+    connector::{PartColumns, TableConnector},
+};
+
+use super::sink_options::{Placement, WriteOptions};
+use crate::{
+    ConnectorContext, ConnectorError,
+    messages::{MessageEncoder, Part, open_encoder},
+    options::Options,
+};
+
+const KEY: &str = "key";
+const VALUE: &str = "value";
+const TIMESTAMP: &str = "timestamp";
+const HEADERS: &str = "headers";
+/// What a record takes beside its key, value and headers, at most.
+const RECORD_OVERHEAD: usize = 512;
+const EARLY: &str = "its timestamp is before 1970, which records cannot have";
+
+/// Encodes the rows of a table into messages.
+pub(super) struct RecordEncoder {
+    key: Option<PartEncoder>,
+    value: PartEncoder,
+    timestamp: Option<usize>,
+    headers: Option<usize>,
+    messages: SchemaRef,
+    bytes_max: u64,
+}
+
+/// Encodes keys or values.
+struct PartEncoder {
+    columns: PartColumns,
+    encoder: Box<dyn MessageEncoder>,
+}
+
+impl PartEncoder {
+    fn rows(&self, rows: &RecordBatch) -> Result<RecordBatch, ConnectorError> {
+        let columns: Vec<ArrayRef> = self.columns.indexes.iter().map(|index| rows.column(*index).clone()).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let part = RecordBatch::try_new_with_options(self.columns.schema.clone(), columns, &options);
+        part.map_err(|error| unencoded(error.to_string()))
+    }
+
+    async fn encode(&mut self, rows: &RecordBatch) -> Result<Vec<Bytes>, ConnectorError> {
+        let part = self.rows(rows)?;
+        let messages = self.encoder.encode(&part).await?;
+        if messages.len() != rows.num_rows() {
+            return Err(unencoded(format!("{} rows became {} messages", rows.num_rows(), messages.len())));
+        }
+        Ok(messages)
+    }
+
+    fn unfit(&self, rows: &RecordBatch) -> Vec<Fault> {
+        // Columns of another schema than the sink's are an error of `encode`.
+        self.rows(rows).map(|part| self.encoder.unfit(&part)).unwrap_or_default()
+    }
+}
+
+impl RecordEncoder {
+    pub(super) fn open(
+        connector: &TableConnector,
+        schema: &Schema,
+        write: &WriteOptions,
+        context: &ConnectorContext,
+    ) -> Result<Self, ConnectorError> {
+        let options = Options::new(&write.table, connector);
+        let parts = connector.parts(schema);
+        let open = |part: Part, columns: PartColumns| {
+            let encoder = open_encoder(&options, part, &write.topic, &columns.schema, context)?;
+            Ok::<_, ConnectorError>(PartEncoder { columns, encoder })
+        };
+        let key = if connector.key_format().is_some() { Some(open(Part::Key, parts.key)?) } else { None };
+        let value = open(Part::Value, parts.value)?;
+        let place = |wanted: &str| parts.metadata.iter().find(|(_, spec)| spec.key == wanted).map(|(index, _)| *index);
+        let (timestamp, headers) = (place(TIMESTAMP), place(HEADERS));
+        let mut fields = vec![Field::new(KEY, DataType::Binary, true), Field::new(VALUE, DataType::Binary, true)];
+        if let Some(index) = timestamp {
+            let field = schema.field(index);
+            if !matches!(field.data_type(), DataType::Timestamp(..)) {
+                return Err(options.error(format!("column {} is to be a record's timestamp and is none", field.name())));
+            }
+            fields.push(Field::new(TIMESTAMP, DataType::Int64, true));
+        }
+        if let Some(index) = headers {
+            let field = schema.field(index);
+            if !are_headers(field.data_type()) {
+                let reason = format!("column {} is to be a record's headers and is no MAP<STRING, BYTES>", field.name());
+                return Err(options.error(reason));
+            }
+            fields.push(Field::new(HEADERS, field.data_type().clone(), true));
+        }
+        let messages = Arc::new(Schema::new(fields));
+        Ok(Self { key, value, timestamp, headers, messages, bytes_max: write.message_bytes_max })
+    }
+
+    /// The rows that no record can hold.
+    pub(super) fn unfit(&self, rows: &RecordBatch) -> Vec<Fault> {
+        let parts = self.key.iter().chain([&self.value]);
+        let mut faults: Vec<Fault> = parts.flat_map(|part| part.unfit(rows)).chain(self.early(rows)).collect();
+        // Each row has one, and in the order of rows.
+        faults.sort_by_key(|fault| fault.row);
+        faults.dedup_by_key(|fault| fault.row);
+        faults
+    }
+
+    /// The rows with a time that no record can have.
+    fn early(&self, rows: &RecordBatch) -> Vec<Fault> {
+        let Ok(Some(times)) = self.timestamps(rows) else { return Vec::new() };
+        let fault = |row| Fault { row, expression: String::new(), place: None, reason: EARLY.to_owned() };
+        let is_early = |row: &usize| times.is_valid(*row) && times.value(*row) < 0;
+        (0..times.len()).filter(is_early).map(fault).collect()
+    }
+
+    fn timestamps(&self, rows: &RecordBatch) -> Result<Option<Int64Array>, ConnectorError> {
+        let Some(index) = self.timestamp else { return Ok(None) };
+        let millis = cast(rows.column(index), &DataType::Timestamp(TimeUnit::Millisecond, None));
+        let millis = millis.map_err(|error| unencoded(error.to_string()))?;
+        Ok(Some(millis.as_primitive::<TimestampMillisecondType>().reinterpret_cast::<Int64Type>()))
+    }
+
+    /// Encodes rows of which none is unfit. The result has their messages, as columns.
+    pub(super) async fn encode(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ConnectorError> {
+        let keys = match &mut self.key {
+            Some(key) => Some(key.encode(rows).await?),
+            None => None,
+        };
+        let values = self.value.encode(rows).await?;
+        let headers = self.headers.map(|index| rows.column(index).clone());
+        self.check_sizes(keys.as_deref(), &values, headers.as_ref())?;
+        let (mut key_column, mut value_column) = (BinaryBuilder::new(), BinaryBuilder::new());
+        match &keys {
+            Some(keys) => keys.iter().for_each(|key| key_column.append_value(key)),
+            None => key_column.append_nulls(rows.num_rows()),
+        }
+        values.iter().for_each(|value| value_column.append_value(value));
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(key_column.finish()), Arc::new(value_column.finish())];
+        columns.extend(self.timestamps(rows)?.map(|times| Arc::new(times) as ArrayRef));
+        columns.extend(headers);
+        RecordBatch::try_new(self.messages.clone(), columns).map_err(|error| unencoded(error.to_string()))
+    }
+
+    /// Refuses a record that the client would refuse. It is found here and not when it is sent: by then it may be part of a
+    /// checkpoint, which could never be published.
+    fn check_sizes(
+        &self,
+        keys: Option<&[Bytes]>,
+        values: &[Bytes],
+        headers: Option<&ArrayRef>,
+    ) -> Result<(), ConnectorError> {
+        for (row, value) in values.iter().enumerate() {
+            let key = keys.and_then(|keys| keys.get(row)).map_or(0, Bytes::len);
+            let headers = headers.map_or(Ok(Vec::new()), |headers| headers_of(headers, row))?;
+            let headers: usize =
+                headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+            let bytes = (key + value.len() + headers + RECORD_OVERHEAD) as u64;
+            if bytes > self.bytes_max {
+                let most = self.bytes_max;
+                return Err(unencoded(format!(
+                    "a row's record takes {bytes} bytes, and 'properties.message.max.bytes' is {most}: raise it, and \
+                     'max.message.bytes' of the topic"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes records out of what `encode` gave. Everything about them is checked: they may come from a store.
+pub(super) fn records_of(
+    messages: &RecordBatch,
+    topic: &Arc<str>,
+    subtask: u32,
+    placement: &mut Placement,
+) -> Result<Vec<NewRecord>, ConnectorError> {
+    let wrong = |what: &str| unsent(format!("{what} of the messages is missing or of another type"));
+    let bytes = |name: &str| messages.column_by_name(name).and_then(|column| column.as_binary_opt::<i32>());
+    let (keys, values) = (bytes(KEY).ok_or_else(|| wrong(KEY))?, bytes(VALUE).ok_or_else(|| wrong(VALUE))?);
+    let times = match messages.column_by_name(TIMESTAMP) {
+        Some(times) => Some(times.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong(TIMESTAMP))?),
+        None => None,
+    };
+    let headers = messages.column_by_name(HEADERS);
+    let mut records = Vec::with_capacity(messages.num_rows());
+    for row in 0..messages.num_rows() {
+        records.push(NewRecord {
+            topic: topic.clone(),
+            partition: placement.next(subtask),
+            key: keys.is_valid(row).then(|| Bytes::copy_from_slice(keys.value(row))),
+            value: values.is_valid(row).then(|| Bytes::copy_from_slice(values.value(row))),
+            headers: headers.map_or(Ok(Vec::new()), |headers| headers_of(headers, row))?,
+            timestamp_ms: times.filter(|times| times.is_valid(row)).map(|times| times.value(row)),
+        });
+    }
+    Ok(records)
+}
+
+/// Whether a column of this type can be headers: names and bytes.
+fn are_headers(data_type: &DataType) -> bool {
+    let DataType::Map(entries, _) = data_type else { return false };
+    let DataType::Struct(fields) = entries.data_type() else { return false };
+    let types: Vec<&DataType> = fields.iter().map(|field| field.data_type()).collect();
+    matches!(types[..], [DataType::Utf8View, DataType::Binary])
+}
+
+fn headers_of(column: &ArrayRef, row: usize) -> Result<Vec<Header>, ConnectorError> {
+    let wrong = || unsent("the headers of the messages are of another type".to_owned());
+    let map = column.as_map_opt().ok_or_else(wrong)?;
+    if map.is_null(row) {
+        return Ok(Vec::new());
+    }
+    let names: &StringViewArray = map.keys().as_string_view_opt().ok_or_else(wrong)?;
+    let values = map.values().as_binary_opt::<i32>().ok_or_else(wrong)?;
+    let offsets = map.value_offsets();
+    let (Ok(from), Ok(to)) = (usize::try_from(offsets[row]), usize::try_from(offsets[row + 1])) else {
+        return Err(wrong());
+    };
+    let header = |at: usize| {
+        let value = values.is_valid(at).then(|| Bytes::copy_from_slice(values.value(at)));
+        (names.value(at).to_owned(), value)
+    };
+    Ok((from..to).map(header).collect())
+}
+
+fn unencoded(reason: String) -> ConnectorError {
+    ConnectorError::Data { attempted: "encode rows as records".to_owned(), reason }
+}
+
+fn unsent(reason: String) -> ConnectorError {
+    ConnectorError::Data { attempted: "make records of what was prepared".to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests;

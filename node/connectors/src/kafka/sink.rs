@@ -1,0 +1,224 @@
+//! Writes rows to a topic, by the guarantee that the table asks for.
+//!
+//! | guarantee | `write` | the sealing |
+//! |---|---|---|
+//! | exactly once | encodes, and stages what it has encoded | the rest is staged; the committer writes it in a transaction (`commit.rs`) |
+//! | at least once | encodes, and hands records to the client | waits until brokers have acknowledged all of them |
+//! | none | as before | waits for nothing |
+//!
+//! A client that cannot get rid of its records makes `write` wait, by which the job's sources stop; what it holds is bounded. A
+//! writer that stages asks no broker anything.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use thalweg_kafka::{Kafka, KafkaError, NewRecord, Producer, Wanted};
+use thalweg_types::{Fault, connector::Delivery, seam::Seams};
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{
+    commit::KafkaCommitter,
+    faults::{answered, failed, is_passing},
+    records::{RecordEncoder, records_of},
+    sink_check::check,
+    sink_options::{Placement, WriteOptions, kafka},
+};
+use crate::{
+    ConnectorError, Sealing, SinkSubtask, SinkWriter,
+    connector::{Sink, SinkTable},
+    notices::TableNotices,
+    nothing_to_seal,
+    options::Options,
+    staging::Stager,
+};
+
+/// How the connector writes.
+pub(super) const SINK: Sink = Sink {
+    writer: |table, subtask| {
+        let options = Options::new(&table.spec.table, &table.spec.connector);
+        let write = WriteOptions::of(&options, &table.spec.table, table.spec.connector.delivery())?;
+        let encoder = RecordEncoder::open(&table.spec.connector, table.schema, &write, table.context)?;
+        Ok(match write.delivery {
+            Delivery::ExactlyOnce => {
+                let stager = Stager::new(subtask, table.context.seams.compute.clone());
+                Box::new(StagingWriter { encoder, stager })
+            }
+            Delivery::AtLeastOnce | Delivery::NoGuarantee => {
+                Box::new(DirectWriter::new(&table, (&options, write), encoder, &subtask)?)
+            }
+        })
+    },
+    committer: |table, identity| Ok(Box::new(KafkaCommitter::new(&table, identity)?)),
+    check: Some(|table, patient| check(table, patient).boxed()),
+};
+
+/// How long brokers have to acknowledge what a checkpoint holds. Clients give a record up before.
+const FLUSHED_WITHIN: Duration = Duration::from_mins(5);
+/// How long a writer without a guarantee goes on when it is dropped.
+const LEFT_WITHIN: Duration = Duration::from_secs(10);
+/// How long one question to brokers may take.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+/// How long a topic is taken to have as many partitions as before.
+const PARTITIONS_FOR: Duration = Duration::from_mins(5);
+/// Records are handed to the client so many at a time.
+const RECORDS_MAX: usize = 1000;
+/// What a client needs at least for its queue.
+const QUEUE_BYTES_MIN: u64 = 1 << 20;
+
+/// Stages messages for the committer.
+struct StagingWriter {
+    encoder: RecordEncoder,
+    stager: Stager,
+}
+
+#[async_trait]
+impl SinkWriter for StagingWriter {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let messages = self.encoder.encode(batch).await?;
+        self.stager.write(messages).await
+    }
+
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        Ok(self.stager.seal())
+    }
+
+    fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
+        self.encoder.unfit(batch)
+    }
+}
+
+/// Hands records to a client at once.
+struct DirectWriter {
+    encoder: RecordEncoder,
+    options: WriteOptions,
+    subtask: u32,
+    kafka: Arc<dyn Kafka>,
+    /// Shared with sealings, which flush beside the record path. Rows that come meanwhile wait for them.
+    producer: Arc<Mutex<Box<dyn Producer>>>,
+    placement: Placement,
+    /// When the number of partitions was asked for.
+    placed: Option<Duration>,
+    notices: TableNotices,
+    seams: Seams,
+}
+
+impl DirectWriter {
+    fn new(
+        table: &SinkTable<'_>,
+        (options, write): (&Options<'_>, WriteOptions),
+        encoder: RecordEncoder,
+        subtask: &SinkSubtask,
+    ) -> Result<Self, ConnectorError> {
+        let kafka = kafka(options, table.context)?;
+        let producer = kafka.producer(&write.client(subtask.memory_bytes.max(QUEUE_BYTES_MIN)));
+        let opening = || format!("open a client for {}", write.servers);
+        let producer = producer.map_err(|error| failed(&write.table, opening(), error))?;
+        Ok(Self {
+            encoder,
+            placement: Placement::new(write.partitioner, 0),
+            subtask: subtask.identity.subtask,
+            notices: table.context.notices.of(Some(subtask.identity.job), &write.table),
+            options: write,
+            kafka,
+            producer: Arc::new(Mutex::new(producer)),
+            placed: None,
+            seams: table.context.seams.clone(),
+        })
+    }
+
+    /// Asks how many partitions there are, if that counts and was not asked lately.
+    async fn place(&mut self) -> Result<(), ConnectorError> {
+        let WriteOptions { partitioner, topic, .. } = &self.options;
+        let now = self.seams.clock.monotonic();
+        let is_known = self.placed.is_some_and(|placed| now.saturating_sub(placed) < PARTITIONS_FOR);
+        if is_known || !Placement::needs_partitions(*partitioner) {
+            return Ok(());
+        }
+        let asking = || format!("ask {} for topic '{topic}'", self.options.servers);
+        let wrong = |error| failed(&self.options.table, asking(), error);
+        let admin = self.kafka.admin(&self.options.client(0)).map_err(wrong)?;
+        let wanted = Wanted::Named(vec![topic.to_string()]);
+        let topics = answered(ANSWERED_WITHIN, admin.topics(&wanted)).await.map_err(wrong)?;
+        let topic = topics.first().ok_or_else(|| wrong(KafkaError::NoTopic { topic: topic.to_string() }))?;
+        self.placement = Placement::new(*partitioner, topic.partitions);
+        self.placed = Some(now);
+        Ok(())
+    }
+
+    async fn send(&self, records: Vec<NewRecord>) -> Result<(), ConnectorError> {
+        let sent = self.producer.lock().await.send(records).await;
+        match sent {
+            Ok(()) => Ok(()),
+            Err(error) if self.options.delivery == Delivery::NoGuarantee && is_passing(&error) => {
+                self.notices.tell("records lost", || format!("records could not be written and are lost: {error}"));
+                Ok(())
+            }
+            Err(error) => Err(failed(&self.options.table, self.writing(), error)),
+        }
+    }
+
+    fn writing(&self) -> String {
+        format!("write to topic '{}' at {}", self.options.topic, self.options.servers)
+    }
+}
+
+#[async_trait]
+impl SinkWriter for DirectWriter {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.place().await?;
+        let messages = self.encoder.encode(batch).await?;
+        for from in (0..messages.num_rows()).step_by(RECORDS_MAX) {
+            let part = messages.slice(from, RECORDS_MAX.min(messages.num_rows() - from));
+            let records = records_of(&part, &self.options.topic, self.subtask, &mut self.placement)?;
+            self.send(records).await?;
+        }
+        Ok(())
+    }
+
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        if self.options.delivery == Delivery::NoGuarantee {
+            return Ok(nothing_to_seal());
+        }
+        let (producer, table, writing) = (self.producer.clone(), self.options.table.clone(), self.writing());
+        let sealing = async move {
+            // Later records are flushed too, which does no harm.
+            let mut producer = producer.lock().await;
+            let flushed = answered(FLUSHED_WITHIN, producer.flush()).await;
+            flushed.map_err(|error| failed(&table, writing, error))?;
+            Ok(Vec::new())
+        };
+        Ok(sealing.boxed())
+    }
+
+    fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
+        self.encoder.unfit(batch)
+    }
+}
+
+impl Drop for DirectWriter {
+    /// A writer without a guarantee waits for no acknowledgement, but what it has handed over when the job ends should not be lost
+    /// for that.
+    fn drop(&mut self) {
+        if self.options.delivery != Delivery::NoGuarantee {
+            return;
+        }
+        let producer = self.producer.clone();
+        let leave = async move {
+            let flush = async { producer.lock().await.flush().await };
+            // What cannot be written by then is lost, as the table allows.
+            let _ = timeout(LEFT_WITHIN, flush).await;
+        };
+        self.seams.io.spawn("flush records", Box::pin(leave));
+    }
+}
+
+#[cfg(test)]
+mod tests;
