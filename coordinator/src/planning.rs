@@ -152,7 +152,7 @@ pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec>
     let text = String::from_utf8(graph.to_bytes()).expect("a job graph is JSON");
     Some(JobSpec {
         name: submission.name.or(plan.name).unwrap_or_else(|| "job".to_owned()),
-        sql: submission.sql,
+        sql: thalweg_sql::without_secrets(&submission.sql),
         graph: text,
         key_groups: graph.key_groups,
         parallelism: submission.parallelism.or(plan.parallelism),

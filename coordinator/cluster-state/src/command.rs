@@ -167,7 +167,7 @@ pub enum Command {
 pub struct JobSpec {
     /// The name shown to users.
     pub name: String,
-    /// The script it was planned from.
+    /// The script it was planned from, without the secrets that stand in it.
     pub sql: String,
     /// The dataflow in `JobGraph`'s persisted form. It is opaque here, so that members of other versions hold the same
     /// bytes.

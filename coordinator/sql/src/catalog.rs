@@ -3,8 +3,9 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_expr::{Expr, LogicalPlan, TableSource, TableType};
-use thalweg_types::connector::{ConnectorSpec, TableConnector};
+use datafusion_common::Column as PlanColumn;
+use datafusion_expr::{Cast, Expr, LogicalPlan, TableSource, TableType};
+use thalweg_types::connector::{ConnectorSpec, MetadataSpec, TableConnector};
 
 /// The tables and views of a script.
 #[derive(Debug, Default, Clone)]
@@ -27,7 +28,7 @@ pub(crate) struct Table {
     pub(crate) schema: SchemaRef,
     pub(crate) connector: TableConnector,
     pub(crate) spec: &'static ConnectorSpec,
-    /// `PARTITIONED BY`: indexes among the physical columns.
+    /// `PARTITIONED BY`: indexes among the columns that are written.
     pub(crate) partition_by: Vec<usize>,
     pub(crate) watermark: Option<Watermark>,
 }
@@ -48,6 +49,39 @@ pub(crate) struct Column {
     pub(crate) field: Field,
     /// For a computed column, its expression over the physical columns.
     pub(crate) computed: Option<Expr>,
+    /// For a physical column that is one of the connector's metadata.
+    pub(crate) metadata: Option<Metadata>,
+}
+
+/// A column of the connector's metadata.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    pub(crate) spec: &'static MetadataSpec,
+    /// The column with the connector's type and key: as a source gives it, and a sink takes it.
+    pub(crate) own: Field,
+    /// Whether `INSERT` passes it over.
+    pub(crate) is_virtual: bool,
+}
+
+impl Column {
+    pub(crate) fn is_physical(&self) -> bool {
+        self.computed.is_none()
+    }
+
+    /// Whether `INSERT` gives it a value.
+    pub(crate) fn is_written(&self) -> bool {
+        self.is_physical() && !self.metadata.as_ref().is_some_and(|metadata| metadata.is_virtual)
+    }
+
+    /// Its expression over the physical columns, unless it is one of them as it is.
+    pub(crate) fn expression(&self) -> Option<Expr> {
+        let cast = |metadata: &Metadata| {
+            let own = Expr::Column(PlanColumn::from_name(self.field.name()));
+            let is_own = metadata.own.data_type() == self.field.data_type();
+            (!is_own).then(|| Expr::Cast(Cast::new(Box::new(own), self.field.data_type().clone())))
+        };
+        self.computed.clone().or_else(|| cast(self.metadata.as_ref()?))
+    }
 }
 
 #[derive(Debug)]
@@ -114,9 +148,21 @@ impl Entry {
 }
 
 impl Table {
-    /// The columns that a connector reads or writes.
-    pub(crate) fn physical(&self) -> Schema {
-        let fields = self.columns.iter().filter(|column| column.computed.is_none()).map(|column| column.field.clone());
+    /// The columns that `INSERT` fills. Metadata that gets no value is the connector's to choose.
+    pub(crate) fn written(&self) -> Schema {
+        let fields = self.columns.iter().filter(|column| column.is_written()).map(|column| match &column.metadata {
+            Some(_) => column.field.clone().with_nullable(true),
+            None => column.field.clone(),
+        });
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+
+    /// The same columns as the sink takes them.
+    pub(crate) fn sent(&self) -> Schema {
+        let fields = self.columns.iter().filter(|column| column.is_written()).map(|column| match &column.metadata {
+            Some(metadata) => metadata.own.clone().with_nullable(true),
+            None => column.field.clone(),
+        });
         Schema::new(fields.collect::<Vec<_>>())
     }
 }

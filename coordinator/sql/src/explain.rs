@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use arrow::datatypes::{Schema, SchemaRef};
 use thalweg_types::{
     JobGraph, OperatorId, OperatorKind,
-    connector::Delivery,
+    connector::{Delivery, TableConnector},
     graph::{
         AggregatePhase, Calc, ColumnPredicate, Comparison, Distribution, Edge, Operator, Parallelism, PredicateValue,
         RowRange, SinkOperator, Sort, SortColumn, SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin,
@@ -81,7 +81,7 @@ impl Writer<'_> {
             OperatorKind::Limit(range) => range_text("Limit", *range),
             OperatorKind::Sink(sink) => {
                 let by = partitions_text(sink, &operator.output);
-                format!("{}{by}: {}", sink_text(sink), names(&operator.output))
+                format!("{}{by}: {}", sink_text(sink, &connector_text(&sink.connector)), names(&operator.output))
             }
             OperatorKind::Collect(collect) => {
                 format!("Collect query {}: {}", collect.query + 1, names(&operator.output))
@@ -117,28 +117,34 @@ pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
         OperatorKind::WindowTopN(top_n) => format!("WindowTopN {}", top_n.limit),
         OperatorKind::Sort(sort) => sort_text(sort, output),
         OperatorKind::Limit(range) => range_text("Limit", *range),
-        OperatorKind::Sink(sink) => sink_text(sink),
+        OperatorKind::Sink(sink) => sink_text(sink, &sink.connector.name),
         OperatorKind::Collect(collect) => format!("Collect query {}", collect.query + 1),
         OperatorKind::Enumerate(enumerate) => format!("Enumerate {}", enumerate.table),
     }
 }
 
 /// Names the sink, and says so if it may write rows again.
-fn sink_text(sink: &SinkOperator) -> String {
-    let name = &sink.connector.name;
+fn sink_text(sink: &SinkOperator, connector: &str) -> String {
     let again = match sink.connector.delivery() {
         Some(Delivery::AtLeastOnce) => ", at least once",
         Some(Delivery::NoGuarantee) => ", no guarantee",
         Some(Delivery::ExactlyOnce) | None => "",
     };
-    format!("Sink {} ({name}{again})", sink.table)
+    format!("Sink {} ({connector}{again})", sink.table)
+}
+
+/// The name, and which options are secrets. Other options stand in the script.
+fn connector_text(connector: &TableConnector) -> String {
+    let secrets = connector.shown_secrets().map(|(key, value)| format!(", '{key}' = {value}"));
+    format!("{}{}", connector.name, secrets.collect::<String>())
 }
 
 fn source_text(source: &SourceOperator, output: &Schema) -> String {
     if source.connector.is_written() {
         return format!("Values {}: {}", source.table, typed_names(&source.physical));
     }
-    let mut text = format!("Source {} ({}): {}", source.table, source.connector.name, typed_names(&source.physical));
+    let connector = connector_text(&source.connector);
+    let mut text = format!("Source {} ({connector}): {}", source.table, typed_names(&source.physical));
     if let Some(projection) = &source.projection {
         let computed = output.fields().iter().zip(projection).filter(|(field, expr)| *field.name() != expr.text);
         for (field, expr) in computed {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion_common::{DFSchema, ScalarValue, tree_node::TreeNode};
 use datafusion_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator, TableScan, utils::split_conjunction};
 use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
@@ -324,11 +324,6 @@ fn value_of(expr: &Expr) -> Option<PredicateValue> {
         }
         _ => return None,
     })
-}
-
-/// The fields of the columns that are needed, pruned, in the table's order.
-pub(crate) fn pruned(schema: &Schema, needs: &BTreeMap<usize, Need>) -> Vec<Field> {
-    needs.iter().filter_map(|(index, need)| Some(need.prune(schema.fields().get(*index)?))).collect()
 }
 
 fn is_boolean(schema: &DFSchema, column: &datafusion_common::Column) -> bool {

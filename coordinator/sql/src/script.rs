@@ -24,10 +24,11 @@ use thalweg_types::{
 use crate::{
     catalog::{Catalog, Entry, Table, View},
     context::{Context, Taken},
-    ddl::{self, CreateTable, CreateView, Insert, Statement, StatementKind},
+    ddl::{self, CreateTable, CreateView, Statement, StatementKind},
     errors::{Result, SqlError},
     explain::explain,
     functions::Functions,
+    insert,
     lower::{self, Output, Target},
     optimize::{analyze, optimize},
     text,
@@ -233,7 +234,8 @@ impl<'a> Interpreter<'a> {
             StatementKind::Insert(insert) => {
                 let plan = self.context().plan_query(&insert.query, Taken::ByPlace, &tokens)?;
                 let plan = optimize(plan, self.functions, &tokens)?;
-                let target = self.target(&insert, &plan)?;
+                let table = self.sink_table(&insert.table.value, insert.table.span.start)?;
+                let target = insert::target(&insert, &table, &plan)?;
                 Ok(Output { plan, target, tokens })
             }
             StatementKind::CreateTable(_)
@@ -249,46 +251,6 @@ impl<'a> Interpreter<'a> {
                 Err(SqlError::new("only queries and INSERT can be explained").with_place(place))
             }
         }
-    }
-
-    fn target(&self, insert: &Insert, plan: &LogicalPlan) -> Result<Target> {
-        let name = &insert.table.value;
-        let at = insert.table.span.start;
-        let table = self.sink_table(name, at)?;
-        let physical = table.physical();
-        let given = plan.schema().fields().len();
-        let mut sources: Vec<Option<usize>> = vec![None; physical.fields().len()];
-        if insert.columns.is_empty() {
-            if given != sources.len() {
-                let columns: Vec<&str> = physical.fields().iter().map(|field| field.name().as_str()).collect();
-                let message = format!("table '{name}' has {} columns, but the query gives {given}", sources.len());
-                return Err(SqlError::at(at, message).with_hint(format!("its columns are {}", columns.join(", "))));
-            }
-            sources = (0..given).map(Some).collect();
-        }
-        for (index, column) in insert.columns.iter().enumerate() {
-            let place = column.span.start;
-            let Ok(position) = physical.index_of(&column.value) else {
-                return Err(SqlError::at(place, format!("table '{name}' has no column '{}' to write", column.value))
-                    .with_suggestion(&column.value, physical.fields().iter().map(|field| field.name().as_str())));
-            };
-            if sources[position].replace(index).is_some() {
-                return Err(SqlError::at(place, format!("column '{}' is named twice", column.value)));
-            }
-        }
-        if !insert.columns.is_empty() && insert.columns.len() != given {
-            let message = format!("{} columns are named, but the query gives {given}", insert.columns.len());
-            return Err(SqlError::at(insert.columns[0].span.start, message));
-        }
-        let unfilled =
-            physical.fields().iter().zip(&sources).find(|(field, source)| source.is_none() && !field.is_nullable());
-        if let Some((field, _)) = unfilled {
-            return Err(SqlError::at(
-                at,
-                format!("column '{}' of table '{name}' is NOT NULL and gets no value", field.name()),
-            ));
-        }
-        Ok(Target::Table { table, sources, at })
     }
 
     fn sink_table(&self, name: &str, at: Location) -> Result<Arc<Table>> {
@@ -380,9 +342,9 @@ impl<'a> Interpreter<'a> {
         let Some(entry) = self.catalog.get(&name.value) else {
             return Err(self.unknown(&name.value, name.span.start));
         };
-        let lines = listed(&name.value, entry).columns.into_iter().map(|column| {
+        let lines = listed(&name.value, entry).columns.into_iter().enumerate().map(|(index, column)| {
             let null = if column.nullable { "" } else { " NOT NULL" };
-            format!("{} {}{null}", column.name, column.data_type)
+            format!("{} {}{null}{}", column.name, column.data_type, metadata_text(entry, index))
         });
         let mut lines: Vec<String> = lines.collect();
         if let Entry::Table(table) = entry
@@ -438,6 +400,16 @@ fn renamed(plan: LogicalPlan, names: &[Ident]) -> datafusion_common::Result<Logi
         })
         .collect();
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+/// How a column of the connector's metadata is declared, after its type.
+fn metadata_text(entry: &Entry, index: usize) -> String {
+    let Entry::Table(table) = entry else { return String::new() };
+    let column = &table.columns[index];
+    let Some(metadata) = &column.metadata else { return String::new() };
+    let is_named_so = metadata.spec.key == column.field.name();
+    let from = if is_named_so { String::new() } else { format!(" FROM '{}'", metadata.spec.key) };
+    format!(" METADATA{from}{}", if metadata.is_virtual { " VIRTUAL" } else { "" })
 }
 
 fn listed(name: &str, entry: &Entry) -> CatalogTable {

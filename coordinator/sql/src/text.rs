@@ -248,7 +248,7 @@ fn word(token: &Token, outer: &mut Vec<Open>, open: &mut Open) {
     }
 }
 
-fn slice(lines: &[&str], from: Location, to: Location) -> String {
+pub(crate) fn slice(lines: &[&str], from: Location, to: Location) -> String {
     let index = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
     let (first, last) = (index(from.line), index(to.line));
     let mut text = String::new();

@@ -25,8 +25,8 @@ mod values;
 pub use format::FORMATS;
 pub use kafka::parse_partition_offsets;
 pub use parts::{
-    EXCEPT_KEY, FORMAT, KEY_FIELDS, KEY_FIELDS_PREFIX, KEY_FORMAT, KEYED_OPTIONS, PartColumns, Parts,
-    VALUE_FIELDS_INCLUDE, VALUE_FORMAT,
+    EXCEPT_KEY, FORMAT, KEY_FIELDS, KEY_FIELDS_PREFIX, KEY_FORMAT, KEY_PREFIX, KEYED_OPTIONS, PartColumns, Parts,
+    VALUE_FIELDS_INCLUDE, VALUE_FORMAT, VALUE_PREFIX,
 };
 pub use rule::Rule;
 pub use secret::{HIDDEN, SECRET_NAME_BYTES_MAX, is_secret, is_secret_name};

@@ -24,8 +24,25 @@ pub(crate) struct TableElements {
 pub(crate) enum ColumnClause {
     /// `name type [NOT NULL]`
     Physical { name: Ident, data_type: DataType, type_at: Location, nullable: bool },
+    /// `name type [NOT NULL] METADATA [FROM 'key'] [VIRTUAL]`
+    Metadata(MetadataClause),
     /// `name AS expression`
     Computed { name: Ident, expression: Box<Expr> },
+}
+
+/// A column of what the connector knows of a record beside the record.
+#[derive(Debug)]
+pub(crate) struct MetadataClause {
+    pub(crate) name: Ident,
+    pub(crate) data_type: DataType,
+    pub(crate) type_at: Location,
+    /// Without `NOT NULL`.
+    pub(crate) nullable: bool,
+    pub(crate) at: Location,
+    /// `FROM 'key'`; without it the key is the name.
+    pub(crate) from: Option<(String, Location)>,
+    /// It is read only.
+    pub(crate) is_virtual: bool,
 }
 
 /// `WATERMARK FOR column AS expression`
@@ -92,7 +109,13 @@ impl TableElements {
         loop {
             let token = parser.peek_token_ref().clone();
             if is_word(&token.token, "METADATA") {
-                return Err(SqlError::at(token.span.start, "METADATA columns are not supported"));
+                if self.primary_key.contains(&name) {
+                    return Err(SqlError::at(token.span.start, "a METADATA column cannot be part of a PRIMARY KEY"));
+                }
+                let (from, is_virtual) = parse_metadata(parser)?;
+                let at = token.span.start;
+                let clause = MetadataClause { name, data_type, type_at, nullable, at, from, is_virtual };
+                return Ok(ColumnClause::Metadata(clause));
             }
             if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
                 not_enforced(parser, token.span.start)?;
@@ -140,6 +163,32 @@ fn not_enforced(parser: &mut Parser, at: Location) -> Result<()> {
         return Ok(());
     }
     Err(SqlError::at(at, "PRIMARY KEY must be NOT ENFORCED").with_hint("this engine does not check keys"))
+}
+
+/// `METADATA [FROM 'key'] [VIRTUAL] [COMMENT 'text']`
+fn parse_metadata(parser: &mut Parser) -> Result<(Option<(String, Location)>, bool)> {
+    parser.next_token();
+    let from = if parser.parse_keyword(Keyword::FROM) {
+        let token = parser.next_token();
+        let Token::SingleQuotedString(key) = token.token else {
+            let message = format!("METADATA FROM needs a quoted key, found: {}", token.token);
+            return Err(SqlError::at(token.span.start, message).with_hint("METADATA FROM 'key'"));
+        };
+        Some((key, token.span.start))
+    } else {
+        None
+    };
+    let is_virtual = is_word(&parser.peek_token_ref().token, "VIRTUAL");
+    if is_virtual {
+        parser.next_token();
+    }
+    comment(parser)?;
+    let rest = parser.peek_token_ref();
+    if ["NOT", "FROM", "VIRTUAL", "PRIMARY"].iter().any(|word| is_word(&rest.token, word)) {
+        return Err(SqlError::at(rest.span.start, format!("{} does not belong here", rest.token))
+            .with_hint("name type [NOT NULL] METADATA [FROM 'key'] [VIRTUAL]"));
+    }
+    Ok((from, is_virtual))
 }
 
 fn comment(parser: &mut Parser) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::{
 
 /// Refuses options for columns that do not exist, and options that the column's type does not have.
 pub(super) fn check(options: &[Written], columns: &[Column]) -> Result<()> {
-    let physical = columns.iter().filter(|column| column.computed.is_none());
+    let physical = columns.iter().filter(|column| column.is_physical());
     let fields: Vec<&Field> = physical.map(|column| &column.field).collect();
     for option in options {
         if let Some(rest) = option.key.strip_prefix("fields.") {

@@ -5,10 +5,13 @@
 
 mod columns;
 mod fields;
+mod keys;
+mod metadata;
 mod options;
 mod partition;
 mod statement;
 mod table;
+mod written;
 
 pub(crate) use statement::{CreateTable, CreateView, Insert, Statement, StatementKind, parse};
 pub(crate) use table::build;

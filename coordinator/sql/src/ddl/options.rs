@@ -2,136 +2,220 @@
 
 use std::collections::BTreeMap;
 
-use sqlparser::{
-    parser::Parser,
-    tokenizer::{Location, Token},
+use sqlparser::tokenizer::Location;
+use thalweg_types::connector::{
+    CONNECTORS, ConnectorSpec, FORMAT, FormatSpec, KEY_FORMAT, KEY_PREFIX, KEYED_OPTIONS, OptionSpec, TableConnector,
+    VALUE_FORMAT, VALUE_PREFIX, find_format, is_secret,
 };
-use thalweg_types::connector::{self, CONNECTORS, ConnectorSpec, FormatSpec, OptionSpec, TableConnector};
 
+use super::written::Written;
 use crate::errors::{Result, SqlError};
 
-/// One option, as the script has it.
-#[derive(Debug, Clone)]
-pub(crate) struct Written {
-    pub(crate) key: String,
-    pub(crate) key_at: Location,
-    pub(crate) value: String,
-    pub(crate) value_at: Location,
-}
-
-impl Written {
-    /// Reads `('k' = 'v', …)`.
-    pub(crate) fn parse_all(parser: &mut Parser) -> Result<Vec<Self>> {
-        parser.expect_token(&Token::LParen)?;
-        let mut options: Vec<Self> = Vec::new();
-        loop {
-            let key_at = parser.peek_token_ref().span.start;
-            let key = text_or_word(parser)?;
-            parser.expect_token(&Token::Eq)?;
-            let value_at = parser.peek_token_ref().span.start;
-            let value = text_or_word(parser)?;
-            if options.iter().any(|earlier| earlier.key == key) {
-                return Err(SqlError::at(key_at, format!("option '{key}' is given twice")));
-            }
-            options.push(Self { key, key_at, value, value_at });
-            if parser.consume_token(&Token::RParen) {
-                return Ok(options);
-            }
-            parser.expect_token(&Token::Comma)?;
-        }
-    }
-}
+const CONNECTOR: &str = "connector";
 
 /// Checks the options of a table. `at` is the place of the table's name.
-pub(crate) fn check_connector(
+pub(super) fn check_connector(
     options: &[Written],
     table: &str,
     at: Location,
 ) -> Result<(&'static ConnectorSpec, TableConnector)> {
-    let Some(named) = options.iter().find(|option| option.key == "connector") else {
-        return Err(SqlError::at(at, format!("table '{table}' has no 'connector' option")).with_hint(connectors_hint()));
-    };
-    let Some(spec) = CONNECTORS.iter().find(|spec| spec.name == named.value) else {
-        let error =
-            SqlError::at(named.value_at, format!("unknown connector '{}'", named.value)).with_hint(connectors_hint());
-        return Err(error.with_suggestion(&named.value, CONNECTORS.iter().map(|spec| spec.name)));
-    };
-    let format = check_format(options, spec, at);
-    if format.is_err() {
+    let spec = connector_of(options, table, at)?;
+    let known = Known::of(options, spec, at);
+    if known.is_err() {
         // A misspelt key may be the reason why a required one is missing, so report it first.
-        let of_connector = |option: &&Written| {
-            let prefix = option.key.split_once('.').map(|(prefix, _)| prefix);
-            !["connector", "format"].contains(&option.key.as_str()) && prefix.and_then(connector::find_format).is_none()
-        };
-        options.iter().filter(of_connector).try_for_each(|option| check_option(option, spec, None))?;
+        let alone = Known { spec, value: None, key: None };
+        options.iter().filter(|option| !is_of_formats(&option.key)).try_for_each(|option| alone.check(option))?;
     }
-    let format = format?;
-    for option in options.iter().filter(|option| option.key != "connector" && option.key != "format") {
-        check_option(option, spec, format)?;
-    }
-    let specs = spec.options.iter().chain(format.into_iter().flat_map(|format| format.options));
-    if let Some(missing) = specs.filter(|spec| spec.required).find(|spec| options.iter().all(|o| o.key != spec.key)) {
-        let error = SqlError::at(at, format!("connector '{}' needs option '{}'", spec.name, missing.key));
-        return Err(error.with_hint(missing.doc));
-    }
-    let rest = options.iter().filter(|option| option.key != "connector");
-    let checked: BTreeMap<String, String> = rest.map(|option| (option.key.clone(), option.value.clone())).collect();
-    Ok((spec, TableConnector { name: spec.name.to_owned(), options: checked, secrets: BTreeMap::new() }))
+    let known = known?;
+    options.iter().try_for_each(|option| known.check(option))?;
+    check_repeated(options, spec)?;
+    known.check_required(options, at)?;
+    let given = |is_secret: bool| {
+        let rest = options.iter().filter(move |option| option.key != CONNECTOR && option.is_secret == is_secret);
+        rest.map(|option| (option.key.clone(), option.value.clone())).collect::<BTreeMap<String, String>>()
+    };
+    Ok((spec, TableConnector { name: spec.name.to_owned(), options: given(false), secrets: given(true) }))
 }
 
-fn check_format(options: &[Written], spec: &ConnectorSpec, at: Location) -> Result<Option<&'static FormatSpec>> {
-    let given = options.iter().find(|option| option.key == "format");
+fn connector_of(options: &[Written], table: &str, at: Location) -> Result<&'static ConnectorSpec> {
+    let names = || CONNECTORS.iter().map(|spec| spec.name);
+    let hint = || format!("one of {}", names().collect::<Vec<_>>().join(", "));
+    let Some(named) = options.iter().find(|option| option.key == CONNECTOR) else {
+        return Err(SqlError::at(at, format!("table '{table}' has no 'connector' option")).with_hint(hint()));
+    };
+    if named.is_secret {
+        return Err(SqlError::at(named.value_at, format!("option '{CONNECTOR}' cannot be a secret")));
+    }
+    CONNECTORS.iter().find(|spec| spec.name == named.value).ok_or_else(|| {
+        let error = SqlError::at(named.value_at, format!("unknown connector '{}'", named.value)).with_hint(hint());
+        error.with_suggestion(&named.value, names())
+    })
+}
+
+/// Whether an option chooses or configures a format.
+fn is_of_formats(key: &str) -> bool {
+    let prefix = without_part(key).split_once('.').map(|(prefix, _)| prefix);
+    [FORMAT, VALUE_FORMAT, KEY_FORMAT].contains(&key) || prefix.and_then(find_format).is_some()
+}
+
+/// The key of an option of a format, as it is in the format's spec.
+fn without_part(key: &str) -> &str {
+    key.strip_prefix(KEY_PREFIX).or_else(|| key.strip_prefix(VALUE_PREFIX)).unwrap_or(key)
+}
+
+/// The options that a table may have.
+struct Known {
+    spec: &'static ConnectorSpec,
+    /// The format of its records, of their values if they have keys.
+    value: Option<&'static FormatSpec>,
+    key: Option<&'static FormatSpec>,
+}
+
+impl Known {
+    fn of(options: &[Written], spec: &'static ConnectorSpec, at: Location) -> Result<Self> {
+        let given = |key: &str| options.iter().find(|option| option.key == key);
+        if !spec.keys {
+            return Ok(Self { spec, value: needed_format(given(FORMAT), spec, at)?, key: None });
+        }
+        if let (Some(_), Some(twice)) = (given(FORMAT), given(VALUE_FORMAT)) {
+            let message = format!("options '{FORMAT}' and '{VALUE_FORMAT}' are the same: give one of them");
+            return Err(SqlError::at(twice.key_at, message));
+        }
+        let value = needed_format(given(FORMAT).or_else(|| given(VALUE_FORMAT)), spec, at)?;
+        let key = given(KEY_FORMAT).map(|given| format_of(given, spec)).transpose()?;
+        Ok(Self { spec, value, key })
+    }
+
+    /// The connector's own options.
+    fn own(&self) -> impl Iterator<Item = &'static OptionSpec> {
+        self.spec.options.iter().chain(if self.spec.keys { KEYED_OPTIONS } else { &[][..] })
+    }
+
+    fn find(&self, key: &str) -> Option<&'static OptionSpec> {
+        let of = |format: Option<&'static FormatSpec>, key: &str| format?.options.iter().find(|spec| spec.covers(key));
+        self.own().find(|spec| spec.covers(key)).or_else(|| match self.spec.keys {
+            true => match key.strip_prefix(KEY_PREFIX) {
+                Some(key) => of(self.key, key),
+                None => of(self.value, key.strip_prefix(VALUE_PREFIX).unwrap_or(key)),
+            },
+            false => of(self.value, key),
+        })
+    }
+
+    /// All keys that there are, and whether their values can be secrets.
+    fn keys(&self) -> Vec<(String, bool)> {
+        let of = |format: Option<&'static FormatSpec>, prefix: &'static str| {
+            let options = format.into_iter().flat_map(|format| format.options);
+            options.map(move |option| (format!("{prefix}{}", option.key), option.secret))
+        };
+        let own = self.own().map(|option| (option.key.to_owned(), option.secret));
+        let mut keys: Vec<(String, bool)> = own.chain(of(self.value, "")).chain(of(self.key, KEY_PREFIX)).collect();
+        keys.extend((!self.spec.formats.is_empty()).then(|| (FORMAT.to_owned(), false)));
+        keys
+    }
+
+    fn check(&self, option: &Written) -> Result<()> {
+        let key = option.key.as_str();
+        let chooses = key == CONNECTOR || key == FORMAT && !self.spec.formats.is_empty();
+        let spec = match self.find(key) {
+            Some(spec) => spec,
+            None if chooses => return if option.is_secret { Err(self.no_secret(option)) } else { Ok(()) },
+            None => return Err(self.unknown(option)),
+        };
+        if option.is_secret {
+            return if spec.secret { Ok(()) } else { Err(self.no_secret(option)) };
+        }
+        if (key == "path" || key.ends_with(".path")) && option.value.trim().is_empty() {
+            return Err(SqlError::at(option.value_at, format!("option '{key}' is empty")));
+        }
+        let Some(reason) = spec.refuses(&option.value) else { return Ok(()) };
+        let shown = if is_secret(Some(self.spec), key) { String::new() } else { format!(" = '{}'", option.value) };
+        Err(SqlError::at(option.value_at, format!("option '{key}'{shown}: {reason}")))
+    }
+
+    fn unknown(&self, option: &Written) -> SqlError {
+        let key = option.key.as_str();
+        let prefix = if self.spec.keys { without_part(key) } else { key }.split_once('.').map(|(prefix, _)| prefix);
+        if self.spec.keys && self.key.is_none() && key.starts_with(KEY_PREFIX) && is_of_formats(key) {
+            return SqlError::at(option.key_at, format!("option '{key}' needs '{KEY_FORMAT}'"));
+        }
+        let format = if key.starts_with(KEY_PREFIX) { self.key } else { self.value };
+        let what = match format.filter(|format| Some(format.name) == prefix) {
+            Some(format) => format!("format '{}'", format.name),
+            None => format!("connector '{}'", self.spec.name),
+        };
+        let keys = self.keys();
+        let keys: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
+        let error = SqlError::at(option.key_at, format!("unknown option '{key}' of {what}"));
+        let error = error.with_hint(format!("it has {}", keys.join(", "))).with_suggestion(key, keys.iter().copied());
+        match key.strip_prefix(VALUE_PREFIX).filter(|_| self.spec.keys) {
+            Some(key) => error.with_suggestion(key, keys),
+            None => error,
+        }
+    }
+
+    fn no_secret(&self, option: &Written) -> SqlError {
+        let error = SqlError::at(option.value_at, format!("option '{}' cannot be a secret", option.key));
+        let keys: Vec<String> = self.keys().into_iter().filter_map(|(key, secret)| secret.then_some(key)).collect();
+        match keys.is_empty() {
+            true => error.with_hint(format!("connector '{}' has no option that can", self.spec.name)),
+            false => error.with_hint(format!("what can is {}", keys.join(", "))),
+        }
+    }
+
+    fn check_required(&self, options: &[Written], at: Location) -> Result<()> {
+        let is_given = |key: &str| options.iter().any(|option| option.key == key);
+        let required = |specs: &'static [OptionSpec]| specs.iter().filter(|spec| spec.required);
+        let own = required(self.spec.options).find(|spec| !is_given(spec.key));
+        let of_value = required(self.value.map_or(&[][..], |format| format.options)).find(|spec| {
+            let by_part = self.spec.keys && is_given(&format!("{VALUE_PREFIX}{}", spec.key));
+            !by_part && !is_given(spec.key)
+        });
+        let of_key = required(self.key.map_or(&[][..], |format| format.options))
+            .find(|spec| !is_given(&format!("{KEY_PREFIX}{}", spec.key)));
+        let missing = own.or(of_value).map(|spec| (spec.key.to_owned(), spec));
+        let missing = missing.or_else(|| of_key.map(|spec| (format!("{KEY_PREFIX}{}", spec.key), spec)));
+        match missing {
+            Some((key, spec)) => {
+                let message = format!("connector '{}' needs option '{key}'", self.spec.name);
+                Err(SqlError::at(at, message).with_hint(spec.doc))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The format of a table's records, which the connector may need.
+fn needed_format(given: Option<&Written>, spec: &ConnectorSpec, at: Location) -> Result<Option<&'static FormatSpec>> {
     match given {
         None if spec.formats.is_empty() => Ok(None),
-        None => Err(SqlError::at(at, format!("connector '{}' needs option 'format'", spec.name))
+        None => Err(SqlError::at(at, format!("connector '{}' needs option '{FORMAT}'", spec.name))
             .with_hint(format!("one of {}", spec.formats.join(", ")))),
-        Some(given) if spec.formats.is_empty() => {
-            Err(SqlError::at(given.key_at, format!("connector '{}' has no 'format'", spec.name)))
-        }
-        Some(given) if !spec.formats.contains(&given.value.as_str()) => {
-            Err(SqlError::at(given.value_at, format!("connector '{}' has no format '{}'", spec.name, given.value))
-                .with_hint(format!("one of {}", spec.formats.join(", ")))
-                .with_suggestion(&given.value, spec.formats.iter().copied()))
-        }
-        Some(given) => Ok(connector::find_format(&given.value)),
+        Some(given) => format_of(given, spec).map(Some),
     }
 }
 
-fn check_option(option: &Written, spec: &ConnectorSpec, format: Option<&FormatSpec>) -> Result<()> {
-    let known: Vec<&OptionSpec> =
-        spec.options.iter().chain(format.into_iter().flat_map(|format| format.options)).collect();
-    let Some(found) = known.iter().find(|known| known.covers(&option.key)) else {
-        let what = match option.key.split_once('.') {
-            Some((prefix, _)) if format.is_some_and(|format| format.name == prefix) => format!("format '{prefix}'"),
-            _ => format!("connector '{}'", spec.name),
-        };
-        let mut keys: Vec<&str> = known.iter().map(|known| known.key).collect();
-        keys.extend((!spec.formats.is_empty()).then_some("format"));
-        return Err(SqlError::at(option.key_at, format!("unknown option '{}' of {what}", option.key))
-            .with_hint(format!("it has {}", keys.join(", ")))
-            .with_suggestion(&option.key, keys));
-    };
-    if (option.key == "path" || option.key.ends_with(".path")) && option.value.trim().is_empty() {
-        return Err(SqlError::at(option.value_at, format!("option '{}' is empty", option.key)));
+fn format_of(given: &Written, spec: &ConnectorSpec) -> Result<&'static FormatSpec> {
+    if spec.formats.is_empty() {
+        return Err(SqlError::at(given.key_at, format!("connector '{}' has no '{}'", spec.name, given.key)));
     }
-    match found.refuses(&option.value) {
-        Some(reason) => {
-            Err(SqlError::at(option.value_at, format!("option '{}' = '{}': {reason}", option.key, option.value)))
+    let name = given.value.as_str();
+    let known = spec.formats.contains(&name).then(|| find_format(name)).flatten();
+    known.ok_or_else(|| {
+        SqlError::at(given.value_at, format!("connector '{}' has no format '{name}'", spec.name))
+            .with_hint(format!("one of {}", spec.formats.join(", ")))
+            .with_suggestion(name, spec.formats.iter().copied())
+    })
+}
+
+/// Refuses an option of the value's format that stands with the prefix and without.
+fn check_repeated(options: &[Written], spec: &ConnectorSpec) -> Result<()> {
+    for option in options.iter().filter(|_| spec.keys) {
+        let Some(plain) = option.key.strip_prefix(VALUE_PREFIX) else { continue };
+        if options.iter().any(|other| other.key == plain) {
+            let message = format!("options '{plain}' and '{}' are the same: give one of them", option.key);
+            return Err(SqlError::at(option.key_at, message));
         }
-        None => Ok(()),
     }
-}
-
-fn connectors_hint() -> String {
-    let names: Vec<&str> = CONNECTORS.iter().map(|spec| spec.name).collect();
-    format!("one of {}", names.join(", "))
-}
-
-fn text_or_word(parser: &mut Parser) -> Result<String> {
-    let token = parser.next_token();
-    match token.token {
-        Token::SingleQuotedString(text) => Ok(text),
-        Token::Word(word) => Ok(word.value),
-        other => Err(SqlError::at(token.span.start, format!("expected a quoted text, found: {other}"))),
-    }
+    Ok(())
 }

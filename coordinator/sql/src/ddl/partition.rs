@@ -12,7 +12,7 @@ use crate::{
 };
 use thalweg_types::connector::{CONNECTORS, ConnectorSpec, Output};
 
-/// The indexes of the clause's columns among the physical columns.
+/// The indexes of the clause's columns among those that are written.
 pub(super) fn columns(clause: &PartitionClause, columns: &[Column], spec: &ConnectorSpec) -> Result<Vec<usize>> {
     if !writes_files(spec) {
         let message = format!("PARTITIONED BY is not supported by connector '{}'", spec.name);
@@ -20,7 +20,7 @@ pub(super) fn columns(clause: &PartitionClause, columns: &[Column], spec: &Conne
         let hint = format!("connector {} writes partitions", able.collect::<Vec<_>>().join(" or "));
         return Err(SqlError::at(clause.at, message).with_hint(hint));
     }
-    let physical: Vec<&Column> = columns.iter().filter(|column| column.computed.is_none()).collect();
+    let physical: Vec<&Column> = columns.iter().filter(|column| column.is_written()).collect();
     let mut indexes = Vec::with_capacity(clause.columns.len());
     for name in &clause.columns {
         let refused = |message: String| SqlError::at(name.span.start, message);

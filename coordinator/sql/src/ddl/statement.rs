@@ -7,7 +7,7 @@ use sqlparser::{
     tokenizer::{Location, Token, TokenWithSpan},
 };
 
-use super::{columns::TableElements, options::Written};
+use super::{columns::TableElements, written::Written};
 use crate::{
     chains,
     dialect::{self, ThalwegDialect},

@@ -18,10 +18,11 @@ use thalweg_types::{
 
 use super::{
     columns::{ColumnClause, TableElements, WatermarkClause},
-    fields,
-    options::{Written, check_connector},
+    fields, keys, metadata,
+    options::check_connector,
     partition,
     statement::CreateTable,
+    written::Written,
 };
 use crate::{
     catalog::{Column, Promise, Table, Watermark, is_timestamp},
@@ -40,12 +41,15 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
     let (spec, connector) = check_connector(&create.options, &name, at)?;
     let mut columns = physical_columns(&create.elements, spec, at)?;
     add_computed(&create.elements, &mut columns, context, tokens)?;
-    if columns.iter().all(|column| column.computed.is_some()) {
+    if !columns.iter().any(Column::is_physical) {
         return Err(SqlError::at(at, format!("table '{name}' declares no columns")));
     }
     let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
-    check_primary_key(&create.elements.primary_key, &schema)?;
+    check_primary_key(&create.elements.primary_key, &columns)?;
     check_column_options(&create.options, &columns)?;
+    if spec.keys {
+        keys::check(&create.options, &columns)?;
+    }
     check_replay(&create.options, &connector)?;
     if spec.options.iter().any(|option| option.key == "fields.*") {
         fields::check(&create.options, &columns)?;
@@ -71,17 +75,25 @@ fn physical_columns(elements: &TableElements, spec: &ConnectorSpec, at: Location
     let fixed = fixed_columns(spec)?;
     let mut columns: Vec<Column> = Vec::new();
     for clause in &elements.columns {
-        let ColumnClause::Physical { name, data_type, type_at, nullable } = clause else { continue };
+        let (name, data_type, type_at, nullable) = match clause {
+            ColumnClause::Physical { name, data_type, type_at, nullable } => (name, data_type, type_at, nullable),
+            ColumnClause::Metadata(clause) => {
+                check_new(&clause.name, &columns)?;
+                columns.push(metadata::column(clause, spec)?);
+                continue;
+            }
+            ColumnClause::Computed { .. } => continue,
+        };
         let data_type = arrow_type(data_type).map_err(|reason| SqlError::at(*type_at, reason))?;
         let field = Field::new(&name.value, data_type, *nullable);
         if !fixed.is_empty() {
             check_fixed(name, &field, *type_at, &fixed, spec)?;
         }
         check_new(name, &columns)?;
-        columns.push(Column { field, computed: None });
+        columns.push(Column { field, computed: None, metadata: None });
     }
     if columns.is_empty() {
-        columns.extend(fixed.into_iter().map(|field| Column { field, computed: None }));
+        columns.extend(fixed.into_iter().map(|field| Column { field, computed: None, metadata: None }));
     }
     if columns.is_empty() && elements.columns.is_empty() {
         return Err(SqlError::at(at, "the table declares no columns"));
@@ -96,7 +108,10 @@ fn add_computed(
     context: &Context<'_>,
     tokens: &[TokenWithSpan],
 ) -> Result<()> {
-    let declares_physical = elements.columns.iter().any(|clause| matches!(clause, ColumnClause::Physical { .. }));
+    let declares_physical = elements.columns.iter().any(|clause| match clause {
+        ColumnClause::Physical { .. } | ColumnClause::Metadata(_) => true,
+        ColumnClause::Computed { .. } => false,
+    });
     for (index, clause) in elements.columns.iter().enumerate() {
         let ColumnClause::Computed { name, expression } = clause else { continue };
         check_new(name, columns)?;
@@ -113,6 +128,7 @@ fn add_computed(
         let column = Column {
             field: Field::new(&name.value, field.data_type().clone(), field.is_nullable()),
             computed: Some(computed),
+            metadata: None,
         };
         let place = if declares_physical { index.min(columns.len()) } else { columns.len() };
         columns.insert(place, column);
@@ -120,14 +136,13 @@ fn add_computed(
     Ok(())
 }
 
-/// Replaces computed columns by their expressions.
+/// Replaces columns by their expressions over the physical columns.
 fn inline(expr: Expr, columns: &[Column]) -> datafusion_common::Result<Expr> {
     let replaced = expr.transform_up(|expr| {
         let Expr::Column(column) = &expr else { return Ok(Transformed::no(expr)) };
-        let computed =
-            columns.iter().find(|known| known.field.name() == &column.name).and_then(|known| known.computed.clone());
-        Ok(match computed {
-            Some(computed) => Transformed::yes(computed),
+        let known = columns.iter().find(|known| known.field.name() == &column.name);
+        Ok(match known.and_then(Column::expression) {
+            Some(expression) => Transformed::yes(expression),
             None => Transformed::no(expr),
         })
     });
@@ -153,7 +168,7 @@ fn fixed_columns(spec: &ConnectorSpec) -> Result<Vec<Field>> {
         ColumnClause::Physical { name, data_type, nullable, .. } => {
             Some(arrow_type(data_type).map(|data_type| Field::new(&name.value, data_type, *nullable)))
         }
-        ColumnClause::Computed { .. } => None,
+        ColumnClause::Metadata(_) | ColumnClause::Computed { .. } => None,
     });
     fields.collect::<Result<_, String>>().map_err(SqlError::new)
 }
@@ -183,22 +198,27 @@ fn is_part_of(declared: &DataType, fixed: &DataType) -> bool {
     }
 }
 
-fn check_primary_key(key: &[Ident], schema: &Schema) -> Result<()> {
-    match key.iter().find(|name| schema.column_with_name(&name.value).is_none()) {
-        Some(name) => Err(SqlError::at(name.span.start, format!("unknown column '{}'", name.value))
-            .with_suggestion(&name.value, schema.fields().iter().map(|field| field.name().as_str()))),
-        None => Ok(()),
+fn check_primary_key(key: &[Ident], columns: &[Column]) -> Result<()> {
+    for name in key {
+        let Some(column) = columns.iter().find(|column| *column.field.name() == name.value) else {
+            return Err(SqlError::at(name.span.start, format!("unknown column '{}'", name.value))
+                .with_suggestion(&name.value, columns.iter().map(|column| column.field.name().as_str())));
+        };
+        if column.metadata.is_some() {
+            let message = format!("'{}' is a METADATA column, which cannot be part of a PRIMARY KEY", name.value);
+            return Err(SqlError::at(name.span.start, message));
+        }
     }
+    Ok(())
 }
 
 /// Checks options whose value names a column.
 fn check_column_options(options: &[Written], columns: &[Column]) -> Result<()> {
-    let physical =
-        || columns.iter().filter(|column| column.computed.is_none()).map(|column| column.field.name().as_str());
+    let physical = || columns.iter().filter(|column| column.is_physical()).map(|column| column.field.name().as_str());
     for option in options {
         if option.key == "replay.column" {
             let found = columns.iter().find(|column| *column.field.name() == option.value);
-            if !found.is_some_and(|column| column.computed.is_none() && is_timestamp(column.field.data_type())) {
+            if !found.is_some_and(|column| column.is_physical() && is_timestamp(column.field.data_type())) {
                 let message = format!("option 'replay.column': '{}' is not a physical timestamp column", option.value);
                 return Err(SqlError::at(option.value_at, message).with_suggestion(&option.value, physical()));
             }

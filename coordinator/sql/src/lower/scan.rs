@@ -22,7 +22,7 @@ use super::{
 use crate::{
     catalog::{Column, Promise, StreamTable, Table, TableKey, Watermark},
     errors::Result,
-    prune::{Need, TableUse, collect, pruned},
+    prune::{Need, TableUse, collect},
 };
 
 impl Lowerer<'_> {
@@ -84,13 +84,13 @@ impl Lowerer<'_> {
         let outputs = output_needs(table, used, watermark)?;
         let physical_needs = physical_needs(table, &outputs)?;
         let physical: SchemaRef =
-            Arc::new(Schema::new_with_metadata(pruned(&table.schema, &physical_needs), declared_columns(table)));
+            Arc::new(Schema::new_with_metadata(physical_fields(table, &physical_needs)?, declared_columns(table)));
         let df_physical = DFSchema::try_from(physical.as_ref().clone())?;
         let mut fields = Vec::with_capacity(outputs.len());
         let mut exprs = Vec::with_capacity(outputs.len());
         for index in outputs.keys() {
-            let (known, computed) = (&table.columns[*index].field, &table.columns[*index].computed);
-            let expr = computed.clone().unwrap_or_else(|| column(known.name()));
+            let known = &table.columns[*index].field;
+            let expr = table.columns[*index].expression().unwrap_or_else(|| column(known.name()));
             let given = expr.to_field(&df_physical)?.1;
             fields.push(Field::new(known.name(), given.data_type().clone(), given.is_nullable()));
             exprs.push(expr);
@@ -103,8 +103,7 @@ impl Lowerer<'_> {
             ),
         };
         let mut predicates = used.predicates();
-        predicates
-            .retain(|predicate| predicate.path.first().is_some_and(|name| physical.column_with_name(name).is_some()));
+        predicates.retain(|predicate| predicate.path.first().is_some_and(|name| is_as_read(table, &physical, name)));
         let operator = SourceOperator {
             table: table.name.clone(),
             connector: table.connector.clone(),
@@ -149,21 +148,22 @@ fn output_needs(
     if outputs.is_empty() {
         let fixed_width = |index: &usize| table.columns[*index].field.data_type().is_primitive();
         let physical: Vec<usize> =
-            (0..table.columns.len()).filter(|index| table.columns[*index].computed.is_none()).collect();
+            (0..table.columns.len()).filter(|index| table.columns[*index].is_physical()).collect();
         let cheapest = physical.iter().copied().find(fixed_width).or(physical.first().copied());
         outputs.extend(cheapest.map(|index| (index, Need::Presence)));
     }
     Ok(outputs)
 }
 
-/// Schema metadata with the names of all physical columns that the table declares, in order, if its records have no names.
+/// Schema metadata with the names of all columns of records that the table declares, in order, if its records have no
+/// names.
 fn declared_columns(table: &Table) -> HashMap<String, String> {
-    match table.connector.format().map(|format| format.fields) {
-        Some(Fields::Ordered) => {}
-        Some(Fields::Named) | None => return HashMap::new(),
+    let formats = [table.connector.value_format(), table.connector.key_format()];
+    if !formats.into_iter().flatten().any(|format| format.fields == Fields::Ordered) {
+        return HashMap::new();
     }
-    let physical = table.columns.iter().filter(|column| column.computed.is_none());
-    let names: Vec<serde_json::Value> = physical.map(|column| column.field.name().as_str().into()).collect();
+    let declared = table.columns.iter().filter(|column| column.is_physical() && column.metadata.is_none());
+    let names: Vec<serde_json::Value> = declared.map(|column| column.field.name().as_str().into()).collect();
     HashMap::from([(TABLE_COLUMNS.to_owned(), serde_json::Value::from(names).to_string())])
 }
 
@@ -178,18 +178,44 @@ fn physical_needs(table: &Table, outputs: &BTreeMap<usize, Need>) -> datafusion_
         }
     }
     if let Some(name) = table.connector.option("replay.column") {
-        let is_physical = |column: &Column| column.field.name() == name && column.computed.is_none();
-        let index = table.columns.iter().position(is_physical);
+        let is_it = |column: &Column| column.field.name() == name && column.is_physical();
+        let index = table.columns.iter().position(is_it);
         let unknown =
             || plan_datafusion_err!("table '{}': its replay.column '{name}' is not one of its columns", table.name);
         needs.entry(index.ok_or_else(unknown)?).or_insert(Need::Whole);
     }
     if needs.is_empty()
-        && let Some(first) = table.columns.iter().position(|column| column.computed.is_none())
+        && let Some(first) = table.columns.iter().position(Column::is_physical)
     {
         needs.insert(first, Need::Presence);
     }
     Ok(needs)
+}
+
+/// What the reader must produce: of the connector's metadata, what it has.
+fn physical_fields(table: &Table, needs: &BTreeMap<usize, Need>) -> datafusion_common::Result<Vec<Field>> {
+    let field = |(index, need): (&usize, &Need)| {
+        let Column { field, metadata, .. } = &table.columns[*index];
+        match metadata {
+            None => Ok(need.prune(field)),
+            Some(metadata) if metadata.spec.read => Ok(metadata.own.clone()),
+            Some(metadata) => Err(plan_datafusion_err!(
+                "column '{}' of table '{}' is written only: connector '{}' does not read metadata '{}'",
+                field.name(),
+                table.name,
+                table.spec.name,
+                metadata.spec.key
+            )),
+        }
+    };
+    needs.iter().map(field).collect()
+}
+
+/// Whether a column is read, and has the values that the reader gives.
+fn is_as_read(table: &Table, physical: &Schema, name: &str) -> bool {
+    let is_it = |column: &&Column| column.field.name() == name;
+    let column = table.columns.iter().find(is_it).filter(|_| physical.column_with_name(name).is_some());
+    column.is_some_and(|column| column.expression().is_none())
 }
 
 /// A NULL in place of a column that nothing uses.

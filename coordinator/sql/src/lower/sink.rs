@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::{Cast, Expr, LogicalPlan};
 use sqlparser::tokenizer::{Location, TokenWithSpan};
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     catalog::Table,
     errors::{Result, SqlError},
+    implicit::is_implicit,
 };
 
 /// One output of a script: a query and where its rows go.
@@ -35,7 +36,7 @@ pub(crate) struct Output {
 /// Where the rows of a query go.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
-    /// Into a table. `sources` has, for each physical column, the query's column; `None` is NULL.
+    /// Into a table. `sources` has, for each column that is written, the query's column; `None` is NULL.
     Table { table: Arc<Table>, sources: Vec<Option<usize>>, at: Location },
     /// To the client, as the bare query with this number.
     Client(u32),
@@ -66,11 +67,15 @@ impl Lowerer<'_> {
         if let Some(reason) = table.connector.unfit_to_write() {
             return Err(SqlError::at(place, format!("table '{}' cannot be written: {reason}", table.name)));
         }
-        let schema: SchemaRef = Arc::new(table.physical());
+        let schema: SchemaRef = Arc::new(table.sent());
+        let written = table.written();
         let mut wanted: Wanted = Vec::with_capacity(sources.len());
-        for (field, source) in schema.fields().iter().zip(sources) {
+        for ((declared, field), source) in written.fields().iter().zip(schema.fields()).zip(sources) {
             let expr = match source {
-                Some(index) => self.cast_to_column(relation, *index, field, table, place)?,
+                Some(index) => {
+                    let given = self.cast_to_column(relation, *index, declared, table, place)?;
+                    cast_unless(declared.data_type() == field.data_type(), given, field.data_type())
+                }
                 None => {
                     let null = ScalarValue::try_from(field.data_type()).map_err(|error| self.failed(&error))?;
                     Expr::Literal(null, None)
@@ -78,7 +83,7 @@ impl Lowerer<'_> {
             };
             wanted.push((field.name().clone(), expr));
         }
-        let emitted = self.emit(relation, &wanted, Layout::Within(schema))?;
+        let emitted = self.emit(relation, &wanted, Layout::Within(schema.clone()))?;
         let draft = Draft {
             kind: OperatorKind::Sink(SinkOperator {
                 table: table.name.clone(),
@@ -86,7 +91,7 @@ impl Lowerer<'_> {
                 partition_by: table.partition_by.clone(),
             }),
             parallelism: self.graph.parallelism_of(&emitted.operators),
-            output: emitted.schema.clone(),
+            output: flagged(&emitted.schema, &schema),
         };
         self.graph.add_new(draft, &[emitted.feed(0, Routing::Local)]);
         Ok(())
@@ -117,43 +122,20 @@ impl Lowerer<'_> {
             );
             return Err(SqlError::at(place, message).with_hint(format!("CAST(… AS {to})")));
         }
-        Ok(Expr::Cast(Cast::new(Box::new(at(index)), field.data_type().clone())))
+        Ok(cast_unless(false, at(index), field.data_type()))
     }
 }
 
-/// Whether `INSERT` may cast implicitly: as in Flink, and never to a narrower kind. A value that does not fit at run
-/// time (a decimal with too many digits) fails the job.
-fn is_implicit(from: &DataType, to: &DataType) -> bool {
-    use DataType as T;
-    let text = |kind: &T| matches!(kind, T::Utf8 | T::Utf8View | T::LargeUtf8);
-    let bytes = |kind: &T| matches!(kind, T::Binary | T::BinaryView | T::LargeBinary);
-    let width = |kind: &T| match kind {
-        T::Int8 => Some(1),
-        T::UInt8 | T::Int16 => Some(2),
-        T::UInt16 | T::Int32 => Some(3),
-        T::UInt32 | T::Int64 => Some(4),
-        T::UInt64 => Some(5),
-        _ => None,
-    };
-    match (from, to) {
-        (T::Null, _) => true,
-        (T::UInt64, T::Int64) => true,
-        (from, to) if text(from) && text(to) || bytes(from) && bytes(to) => true,
-        (from, to) if width(from).is_some() && width(to).is_some() => width(from) <= width(to),
-        (from, T::Float64) => width(from).is_some() || matches!(from, T::Float32 | T::Decimal128(_, _)),
-        (from, T::Float32) => width(from).is_some() || matches!(from, T::Decimal128(_, _)),
-        (from, T::Decimal128(_, _)) => width(from).is_some() || matches!(from, T::Decimal128(_, _)),
-        (T::Timestamp(_, from), T::Timestamp(_, to)) => from.is_some() == to.is_some(),
-        (T::List(from), T::List(to)) => {
-            from.data_type() == to.data_type() || is_implicit(from.data_type(), to.data_type())
-        }
-        (T::Struct(from), T::Struct(to)) => {
-            from.len() == to.len()
-                && from.iter().zip(to).all(|(from, to)| {
-                    from.name() == to.name()
-                        && (from.data_type() == to.data_type() || is_implicit(from.data_type(), to.data_type()))
-                })
-        }
-        _ => false,
+fn cast_unless(is_fit: bool, expr: Expr, to: &DataType) -> Expr {
+    if is_fit { expr } else { Expr::Cast(Cast::new(Box::new(expr), to.clone())) }
+}
+
+/// The schema with each column's metadata as in `known`. Only the sink has it: other operators compare schemas.
+fn flagged(schema: &SchemaRef, known: &Schema) -> SchemaRef {
+    if known.fields().iter().all(|field| field.metadata().is_empty()) {
+        return schema.clone();
     }
+    let fields = schema.fields().iter().zip(known.fields());
+    let fields = fields.map(|(field, known)| field.as_ref().clone().with_metadata(known.metadata().clone()));
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }

@@ -159,7 +159,8 @@ impl Shell {
                 let known =
                     self.remembered.iter().rev().find(created).filter(|_| names_of(&self.remembered).contains(&name));
                 let known = known.with_context(|| format!("there is no table or view '{name}' here"))?;
-                answers::print_text(format!("{};", known.text), answers::ANSWER, self.format)
+                let shown = thalweg_sql::without_secrets(&known.text);
+                answers::print_text(format!("{shown};"), answers::ANSWER, self.format)
             }
             None => {
                 let answer = self.explain(&statement.text).await?;

@@ -20,8 +20,10 @@ use super::{
     TableConnector, find, find_format, option::option,
 };
 
-const KEY: &str = "key.";
-const VALUE: &str = "value.";
+/// What options of the key's format begin with.
+pub const KEY_PREFIX: &str = "key.";
+/// What options of the value's format may begin with.
+pub const VALUE_PREFIX: &str = "value.";
 
 /// The format of values, where there are no keys.
 pub const FORMAT: &str = "format";
@@ -90,7 +92,7 @@ impl ConnectorSpec {
         if let Some(own) = own.into_iter().find(|spec| spec.covers(key)) {
             return Some(own);
         }
-        let key = if self.keys { key.strip_prefix(KEY).or(key.strip_prefix(VALUE)).unwrap_or(key) } else { key };
+        let key = if self.keys { key.strip_prefix(KEY_PREFIX).or(key.strip_prefix(VALUE_PREFIX)).unwrap_or(key) } else { key };
         let formats = self.formats.iter().filter_map(|name| find_format(name));
         formats.flat_map(|format| format.options).find(|spec| spec.covers(key))
     }
@@ -131,14 +133,14 @@ impl TableConnector {
     /// An option of the key's format, `json.x` for example: as written, else the default.
     #[must_use]
     pub fn key_option(&self, key: &str) -> Option<&str> {
-        let given = self.options.get(&format!("{KEY}{key}")).map(String::as_str);
+        let given = self.options.get(&format!("{KEY_PREFIX}{key}")).map(String::as_str);
         given.or_else(|| default_of(self.key_format()?, key))
     }
 
     /// An option of the value's format, `json.x` for example: as written, else the default.
     #[must_use]
     pub fn value_option(&self, key: &str) -> Option<&str> {
-        let given = self.options.get(key).or_else(|| self.options.get(&format!("{VALUE}{key}")));
+        let given = self.options.get(key).or_else(|| self.options.get(&format!("{VALUE_PREFIX}{key}")));
         given.map(String::as_str).or_else(|| default_of(self.value_format()?, key))
     }
 

@@ -110,7 +110,7 @@ fn options_of_formats_are_found_by_their_part() {
 fn no_other_option_begins_like_those_of_keys_and_values() {
     let others = CONNECTORS.iter().flat_map(|spec| spec.options).chain(FORMATS.iter().flat_map(|spec| spec.options));
     for option in others {
-        assert!(!option.key.starts_with(KEY) && !option.key.starts_with(VALUE), "{}", option.key);
+        assert!(!option.key.starts_with(KEY_PREFIX) && !option.key.starts_with(VALUE_PREFIX), "{}", option.key);
     }
     for option in KEYED_OPTIONS {
         assert!(option.default.is_empty() || option.refuses(option.default).is_none(), "{}", option.key);
