@@ -13,9 +13,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use thalweg_types::connector::TABLE_COLUMNS;
 
-use decode::CsvDecoder;
+pub(crate) use decode::CsvDecoder;
 pub(crate) use format::FORMAT;
-use write::CsvWriter;
+pub(crate) use write::CsvWriter;
 
 use crate::{ConnectorError, options::Options};
 
@@ -46,6 +46,16 @@ impl CsvFormat {
             None => physical.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>(),
         };
         Ok(Self { dialect: Dialect::new(options)?, header: options.is_true("csv.header"), columns: columns.into() })
+    }
+
+    /// The format of messages with the columns of `physical`: each is one record, so that quoted fields may hold line feeds.
+    pub(crate) fn of_messages(options: &Options<'_>, physical: &SchemaRef) -> Result<Self, ConnectorError> {
+        let mut format = Self::new(options, physical)?;
+        format.dialect.multi_line = true;
+        match format.header {
+            true => Err(options.error("option 'csv.header' = 'true': messages have no header")),
+            false => Ok(format),
+        }
     }
 
     /// Whether a record may hold line feeds.

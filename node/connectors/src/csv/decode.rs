@@ -86,6 +86,24 @@ impl CsvDecoder {
         Ok(Self { schema, dialect, targets, layout, rows: 0, holes: Vec::new(), scratch: Vec::new() })
     }
 
+    /// Decodes a message, which holds one record, with or without a line feed at its end. `multi_line` must be set.
+    pub(crate) fn read_message(&mut self, message: &[u8]) -> Result<(), String> {
+        let row = self.rows;
+        self.rows += 1;
+        let (walk, result) = self.read_record(message, 0);
+        let result = match walk {
+            Walk::Open => Err("a quoted field does not end before the end of the message".to_owned()),
+            Walk::Record(end) if result.is_ok() && end < message.len() => {
+                Err("expected one record, found a second one".to_owned())
+            }
+            Walk::Record(_) => result,
+        };
+        if result.is_err() {
+            self.holes.push(row);
+        }
+        result
+    }
+
     /// Decodes the record that starts at `start`. Returns where it ends, and what is wrong with it.
     fn read_record(&mut self, block: &[u8], start: usize) -> (Walk, Result<(), String>) {
         let row = self.rows;

@@ -42,8 +42,18 @@ impl CsvWriter {
         into.push(b'\n');
     }
 
-    /// Appends one record per row.
+    /// Appends one line per row.
     pub(crate) fn write(&mut self, batch: &RecordBatch, into: &mut Vec<u8>) -> Result<(), ArrowError> {
+        self.write_each(batch, into, |into| into.push(b'\n'))
+    }
+
+    /// Appends one record per row, and calls `end` behind each.
+    pub(crate) fn write_each(
+        &mut self,
+        batch: &RecordBatch,
+        into: &mut Vec<u8>,
+        mut end: impl FnMut(&mut Vec<u8>),
+    ) -> Result<(), ArrowError> {
         let columns = batch
             .columns()
             .iter()
@@ -62,7 +72,7 @@ impl CsvWriter {
                 column.write(row, &mut self.scratch);
                 write_field(&self.scratch, &self.dialect, into);
             }
-            into.push(b'\n');
+            end(into);
         }
         Ok(())
     }

@@ -178,7 +178,7 @@ where
 }
 
 /// Adds missing rows: nulls, or defaults if the column is NOT NULL (such rows are dropped, or lie below a null).
-pub(super) fn pad_nulls(nulls: &mut NullBufferBuilder, count: usize, nullable: bool) {
+pub(crate) fn pad_nulls(nulls: &mut NullBufferBuilder, count: usize, nullable: bool) {
     if nullable {
         nulls.append_n_nulls(count);
     } else {

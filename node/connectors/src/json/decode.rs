@@ -11,7 +11,7 @@ use super::{
     fault::Fault,
     fields::struct_of,
     object::{StructColumn, for_each_member},
-    scan::Scanner,
+    scan::{LINE, Scanner},
     text::write_string,
 };
 use crate::{
@@ -19,19 +19,28 @@ use crate::{
     notices::Absent,
 };
 
+const MESSAGE: &str = "message";
+
 /// Decodes one JSON object per line.
 pub(crate) struct JsonDecoder {
     schema: SchemaRef,
     root: StructColumn,
     rows: usize,
     holes: Vec<usize>,
+    /// What a line is, in faults.
+    unit: &'static str,
 }
 
 impl JsonDecoder {
     /// A decoder for these columns. The error names a column that cannot be decoded.
     pub(crate) fn new(schema: SchemaRef) -> Result<Self, String> {
         let root = struct_of(schema.fields(), false)?;
-        Ok(Self { schema, root, rows: 0, holes: Vec::new() })
+        Ok(Self { schema, root, rows: 0, holes: Vec::new(), unit: LINE })
+    }
+
+    /// As `new`, for lines that are messages in truth.
+    pub(crate) fn of_messages(schema: SchemaRef) -> Result<Self, String> {
+        Ok(Self { unit: MESSAGE, ..Self::new(schema)? })
     }
 
     /// Decodes the line that begins here, up to its line feed.
@@ -40,7 +49,7 @@ impl JsonDecoder {
         self.rows += 1;
         let result = self.root.read_object(scanner, row).and_then(|()| {
             scanner.skip_blank();
-            if scanner.peek() == b'\n' { Ok(()) } else { Err(scanner.unexpected("the end of the line")) }
+            if scanner.peek() == b'\n' { Ok(()) } else { Err(scanner.unended()) }
         });
         if result.is_err() {
             self.holes.push(row);
@@ -50,7 +59,7 @@ impl JsonDecoder {
 
     /// Decodes a line in which a key occurs twice: the last one wins. `None` if no key does.
     fn read_without_duplicates(&mut self, line: &[u8]) -> Option<Result<(), Fault>> {
-        let mut scanner = Scanner::new(line, 0);
+        let mut scanner = Scanner::of_units(line, 0, self.unit);
         let mut rewriter = Rewriter { text: Vec::with_capacity(line.len()), has_duplicates: false };
         let result = rewriter.value(&mut scanner, 0);
         if !rewriter.has_duplicates {
@@ -60,19 +69,19 @@ impl JsonDecoder {
             return Some(Err(fault));
         }
         rewriter.text.extend_from_slice(scanner.rest());
-        Some(self.read_line(&mut Scanner::new(&rewriter.text, 0)))
+        Some(self.read_line(&mut Scanner::of_units(&rewriter.text, 0, self.unit)))
     }
 }
 
 /// A hint for a line that looks like part of a multi-line object, or like an array of objects.
-fn one_a_line(line: &[u8]) -> &'static str {
+fn one_a_unit(line: &[u8], unit: &'static str) -> String {
     let line = line.trim_ascii();
-    if line == b"{" || line.starts_with(b"[") { "; JSON is read one object a line" } else { "" }
+    if line == b"{" || line.starts_with(b"[") { format!("; JSON is read one object a {unit}") } else { String::new() }
 }
 
 impl LineDecoder for JsonDecoder {
     fn decode(&mut self, block: &[u8], from: usize, rows_max: usize, faults: &mut Vec<LineFault>) -> usize {
-        let mut scanner = Scanner::new(block, from);
+        let mut scanner = Scanner::of_units(block, from, self.unit);
         while self.rows() < rows_max && scanner.position() < block.len() {
             scanner.skip_blank();
             if scanner.peek() == b'\n' {
@@ -89,7 +98,7 @@ impl LineDecoder for JsonDecoder {
             // A replaced value may have any type, so look for duplicates whatever the fault is.
             let result = self.read_without_duplicates(line);
             if let Err(fault) = result.unwrap_or(Err(fault)) {
-                let reason = format!("{fault}{}", one_a_line(line));
+                let reason = format!("{fault}{}", one_a_unit(line, self.unit));
                 faults.push(LineFault { start, end: start + line.len(), reason });
             }
             scanner.seek(start + line.len() + 1);

@@ -23,12 +23,13 @@ pub(crate) mod text;
 pub(crate) mod timestamp;
 mod write;
 
-pub(crate) use column::Column;
-pub(crate) use column::sql_name;
+pub(crate) use column::{Column, pad_nulls, sql_name};
 pub(crate) use decode::{JsonDecoder, array_to_lines};
+pub(crate) use fault::Fault;
 pub(crate) use fields::column_of;
 pub(crate) use form::json_form;
 pub(crate) use format::FORMAT;
+pub(crate) use nested::Extents;
 pub(crate) use scan::Scanner;
 pub(crate) use write::{JsonWriter, PlainColumn};
 

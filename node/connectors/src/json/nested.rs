@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Where each row's items end.
-struct Extents {
+pub(crate) struct Extents {
     ends: Vec<i32>,
     nulls: NullBufferBuilder,
     nullable: bool,
@@ -29,12 +29,21 @@ struct Extents {
 }
 
 impl Extents {
-    fn new(nullable: bool) -> Self {
+    pub(crate) fn new(nullable: bool) -> Self {
         Self { ends: Vec::new(), nulls: NullBufferBuilder::new(0), nullable, items: 0 }
     }
 
+    /// The number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn is_nullable(&self) -> bool {
+        self.nullable
+    }
+
     /// Allocates the index of a new item.
-    fn next_item(&mut self) -> Result<usize, Fault> {
+    pub(crate) fn next_item(&mut self) -> Result<usize, Fault> {
         let item = self.items;
         i32::try_from(item + 1).map_err(|_| Fault::new("too many items in one batch"))?;
         self.items += 1;
@@ -45,19 +54,21 @@ impl Extents {
         i32::try_from(self.items).expect("checked as items are added")
     }
 
-    fn push(&mut self) {
+    /// Ends a row, which has the items since the last one.
+    pub(crate) fn push(&mut self) {
         self.ends.push(self.end());
         self.nulls.append_non_null();
     }
 
     /// Adds missing rows. Items left by a faulty row go to the first of them.
-    fn pad(&mut self, rows: usize) {
+    pub(crate) fn pad(&mut self, rows: usize) {
         let missing = rows.saturating_sub(self.ends.len());
         self.ends.resize(self.ends.len() + missing, self.end());
         pad_nulls(&mut self.nulls, missing, self.nullable);
     }
 
-    fn finish(&mut self) -> (OffsetBuffer<i32>, Option<arrow::buffer::NullBuffer>, usize) {
+    /// Offsets, nulls, and the number of items.
+    pub(crate) fn finish(&mut self) -> (OffsetBuffer<i32>, Option<arrow::buffer::NullBuffer>, usize) {
         let offsets = std::iter::once(0).chain(self.ends.drain(..)).collect::<Vec<_>>();
         (OffsetBuffer::new(offsets.into()), self.nulls.finish(), std::mem::take(&mut self.items))
     }
@@ -77,11 +88,11 @@ impl ListColumn {
 
 impl Column for ListColumn {
     fn len(&self) -> usize {
-        self.extents.ends.len()
+        self.extents.len()
     }
 
     fn read(&mut self, scanner: &mut Scanner<'_>, row: usize) -> Result<(), Fault> {
-        if begin(self.len(), row, self.extents.nullable, scanner)? {
+        if begin(self.len(), row, self.extents.is_nullable(), scanner)? {
             self.pad(row + 1);
             return Ok(());
         }
@@ -149,11 +160,11 @@ impl MapColumn {
 
 impl Column for MapColumn {
     fn len(&self) -> usize {
-        self.extents.ends.len()
+        self.extents.len()
     }
 
     fn read(&mut self, scanner: &mut Scanner<'_>, row: usize) -> Result<(), Fault> {
-        if begin(self.len(), row, self.extents.nullable, scanner)? {
+        if begin(self.len(), row, self.extents.is_nullable(), scanner)? {
             self.pad(row + 1);
             return Ok(());
         }

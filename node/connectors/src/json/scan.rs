@@ -16,15 +16,31 @@ const DEPTH_MAX: u32 = 127;
 /// How many characters of a value a fault shows.
 const SHOWN_CHARS: usize = 32;
 
+/// What a record is, in faults.
+pub(super) const LINE: &str = "line";
+
 /// A position in JSON text.
 pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// What ends with a line feed or the text, in faults.
+    unit: &'static str,
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at }
+        Self { bytes, at, unit: LINE }
+    }
+
+    /// As `new`, for text of which each record is such a unit.
+    pub(super) fn of_units(bytes: &'a [u8], at: usize, unit: &'static str) -> Self {
+        Self { bytes, at, unit }
+    }
+
+    /// The fault for a record that does not end here.
+    #[cold]
+    pub(super) fn unended(&self) -> Fault {
+        self.unexpected(&format!("the end of the {}", self.unit))
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -79,7 +95,7 @@ impl<'a> Scanner<'a> {
     #[cold]
     pub(crate) fn unexpected(&self, expected: &str) -> Fault {
         if self.peek() == b'\n' {
-            return Fault::new(format!("expected {expected}, found the end of the line"));
+            return Fault::new(format!("expected {expected}, found the end of the {}", self.unit));
         }
         let value = self.value_here();
         let text = String::from_utf8_lossy(value.get(..4 * SHOWN_CHARS + 4).unwrap_or(value));
@@ -141,7 +157,9 @@ impl<'a> Scanner<'a> {
                     // The next round refuses a line feed after the backslash.
                     at += if self.bytes.get(at + 1).is_some_and(|byte| *byte >= 0x20) { 2 } else { 1 };
                 }
-                Some(b'\n') | None => return Err(Fault::new("a string does not end before the end of the line")),
+                Some(b'\n') | None => {
+                    return Err(Fault::new(format!("a string does not end before the end of the {}", self.unit)));
+                }
                 Some(_) => return Err(Fault::new("a string holds a control character")),
             }
         }
@@ -251,7 +269,9 @@ impl<'a> Scanner<'a> {
                     }
                 }
                 b'\t' | b'\r' => {}
-                b'\n' => return Err(Fault::new("a bracket is not closed before the end of the line")),
+                b'\n' => {
+                    return Err(Fault::new(format!("a bracket is not closed before the end of the {}", self.unit)));
+                }
                 _ => return Err(Fault::new("a control character stands outside of a string")),
             }
             self.at += 1;

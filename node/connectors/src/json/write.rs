@@ -40,10 +40,20 @@ impl JsonWriter {
 
     /// Appends one line per row.
     pub(crate) fn write(&self, batch: &RecordBatch, into: &mut Vec<u8>) -> Result<(), ArrowError> {
+        self.write_each(batch, into, |into| into.push(b'\n'))
+    }
+
+    /// Appends one object per row, and calls `end` behind each.
+    pub(crate) fn write_each(
+        &self,
+        batch: &RecordBatch,
+        into: &mut Vec<u8>,
+        mut end: impl FnMut(&mut Vec<u8>),
+    ) -> Result<(), ArrowError> {
         let object = Object::of(batch.schema_ref().fields(), batch.columns(), self.form)?;
         for row in 0..batch.num_rows() {
             object.write(row, into);
-            into.push(b'\n');
+            end(into);
         }
         Ok(())
     }
