@@ -1,11 +1,12 @@
 //! What a format is, whatever carries it: how its lines are decoded, and how its part files are encoded.
 //!
 //! Each format is a module with a `FORMAT`, and a line in `formats`. Its options are in its spec
-//! (`thalweg_types::connector`).
+//! (`thalweg_types::connector`). Formats of single messages are opened in `messages`.
 
 use std::{fmt::Debug, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use thalweg_types::{Fault, seam::Entropy};
 
 use crate::{ConnectorError, lines::LineDecoder, options::Options};
 
@@ -24,10 +25,12 @@ pub(crate) enum Ranges {
     Lines(OpenLines),
     /// Between the row groups of Parquet.
     RowGroups,
+    /// Not at all: the blocks of an Avro file are read one after the other.
+    Blocks,
 }
 
 type OpenLines = fn(&Options<'_>, &SchemaRef) -> Result<Arc<dyn LineFormat>, ConnectorError>;
-type OpenParts = fn(&Options<'_>, &SchemaRef) -> Result<Arc<dyn PartFormat>, ConnectorError>;
+type OpenParts = fn(&Options<'_>, &SchemaRef, &Arc<dyn Entropy>) -> Result<Arc<dyn PartFormat>, ConnectorError>;
 
 /// The lines of one table, which has the columns of its schema.
 pub(crate) trait LineFormat: Send + Sync + Debug {
@@ -49,6 +52,11 @@ pub(crate) trait LineFormat: Send + Sync + Debug {
 pub(crate) trait PartFormat: Send + Sync {
     /// Begins a part. What the file begins with goes into `piece`.
     fn begin(&self, piece: &mut Vec<u8>) -> Result<Box<dyn PartEncoder>, ArrowError>;
+
+    /// The rows that a file of this format cannot hold.
+    fn unfit(&self, _rows: &RecordBatch) -> Vec<Fault> {
+        Vec::new()
+    }
 }
 
 /// Encodes one part file, piece by piece.

@@ -1,4 +1,4 @@
-//! The formats. Files and the standard input ask for one by the table's `'format'`, never for one of a name. What is POSTed,
+//! The formats of files. Files and the standard input ask for one by the table's `'format'`, never for one of a name. What is POSTed,
 //! printed or set aside is JSON.
 
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::{
-    ConnectorError, csv,
+    ConnectorError, avro, csv,
     format::{Format, LineFormat, Ranges},
     json,
     options::Options,
     parquet,
 };
 
-/// All formats; each has a spec of its name.
-const FORMATS: &[Format] = &[json::FORMAT, csv::FORMAT, parquet::FORMAT];
+/// All formats of files; each has a spec of its name.
+const FORMATS: &[Format] = &[json::FORMAT, csv::FORMAT, parquet::FORMAT, avro::FORMAT];
 
 /// The format that a table names; `otherwise` if it names none.
 ///
@@ -29,7 +29,7 @@ pub(crate) fn format_of(
         _ => options.required("format")?,
     };
     let found = FORMATS.iter().find(|format| format.name == name);
-    found.ok_or_else(|| options.error(format!("unknown format '{name}'")))
+    found.ok_or_else(|| options.error(format!("there are no files of format '{name}'")))
 }
 
 /// The lines of a table whose records come one after the other, such as the standard input.
@@ -44,7 +44,7 @@ pub(crate) fn lines_of(
     let format = format_of(options, Some(otherwise))?;
     match format.ranges {
         Ranges::Lines(open) => open(options, schema),
-        Ranges::RowGroups => Err(options.error(format!("format '{}' has no lines", format.name))),
+        Ranges::RowGroups | Ranges::Blocks => Err(options.error(format!("format '{}' has no lines", format.name))),
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
         let names = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>();
         assert_eq!(
             names(&mut FORMATS.iter().map(|format| format.name)),
-            names(&mut connector::FORMATS.iter().map(|spec| spec.name))
+            names(&mut connector::FORMATS.iter().filter(|spec| spec.files).map(|spec| spec.name))
         );
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const FORMAT: Format = Format {
     ranges: Ranges::Lines(|options, schema| {
         Ok(Arc::new(CsvLines { format: CsvFormat::new(options, schema)?, schema: schema.clone() }))
     }),
-    parts: |options, schema| Ok(Arc::new(CsvParts(CsvWriter::new(options, schema)?))),
+    parts: |options, schema, _| Ok(Arc::new(CsvParts(CsvWriter::new(options, schema)?))),
 };
 
 #[derive(Debug)]

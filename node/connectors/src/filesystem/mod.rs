@@ -1,7 +1,7 @@
 //! Files of a directory, a glob or an object store as tables.
 //!
 //! ```text
-//! read:   discover.rs --splits--> open --split.rs (lines) | parquet.rs (row groups)--> batches
+//! read:   discover.rs --splits--> open --split.rs (lines) | parquet.rs (row groups) | blocks.rs (Avro)--> batches
 //! write:  sink.rs --hidden part files, durable--> committables --commit.rs--> final names
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! of an object store (`listing.rs`). Names that begin with a dot or an underscore are hidden: writers of all kinds use
 //! them for files that are not final.
 
+mod blocks;
 mod commit;
 mod discover;
 mod listing;

@@ -64,13 +64,18 @@ impl Partitions {
         if self.columns.is_empty() { Ok(schema.clone()) } else { Ok(schema.project(&self.kept)?.into()) }
     }
 
+    /// The rows with the columns stored in the files.
+    pub(super) fn kept_of(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        if self.columns.is_empty() { Ok(batch.clone()) } else { batch.project(&self.kept) }
+    }
+
     /// Splits rows by directory, relative to the table's path. Rows of one directory keep their order.
     pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>, ArrowError> {
         if self.columns.is_empty() {
             return Ok(vec![(String::new(), batch.clone())]);
         }
         let rows = self.rows_by_directory(batch)?;
-        let kept = batch.project(&self.kept)?;
+        let kept = self.kept_of(batch)?;
         if rows.len() == 1 {
             return Ok(rows.into_keys().map(|directory| (directory, kept.clone())).collect());
         }

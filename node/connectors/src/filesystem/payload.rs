@@ -32,6 +32,16 @@ pub(super) enum FilePayload {
         /// Rows of that group already read.
         row: u64,
     },
+    /// The blocks of a file, one after the other.
+    Blocks {
+        file: String,
+        /// The length of the file.
+        bytes: u64,
+        /// Where the block begins that is gone on with; 0: the first one.
+        block: u64,
+        /// Records of that block already read.
+        record: u64,
+    },
     /// The split that read new files one after the other, before enumerators found them. `read` holds the files that it,
     /// or the listing before it, had found.
     Monitor { read: BTreeSet<String>, current: Option<Box<FilePayload>> },
@@ -54,6 +64,7 @@ impl FilePayload {
         let (id, sequence) = match &self {
             Self::Lines { file, start, .. } => (format!("{file}@{start}"), file.clone()),
             Self::RowGroups { file, start, .. } => (format!("{file}#{start}"), file.clone()),
+            Self::Blocks { file, .. } => (format!("{file}@0"), file.clone()),
             Self::Monitor { .. } => (MONITOR_SPLIT.to_owned(), MONITOR_SPLIT.to_owned()),
         };
         Split { id: SplitId(id), sequence, ordinal, payload: self.to_value() }

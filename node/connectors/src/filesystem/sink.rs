@@ -180,7 +180,7 @@ impl FileSinkWriter {
         let rolling = Rolling::new(&options, files.is_stored())?;
         Ok(Self {
             files,
-            format: (format.parts)(&options, &kept)?,
+            format: (format.parts)(&options, &kept, &seams.entropy)?,
             partitions,
             rolling,
             clock: seams.clock.clone(),
@@ -402,7 +402,16 @@ impl SinkWriter for FileSinkWriter {
     }
 
     fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
-        self.partitions.unfit(batch)
+        let mut faults = self.partitions.unfit(batch);
+        // Columns that cannot be told apart are told by writing.
+        let of_format = self.partitions.kept_of(batch).map(|kept| self.format.unfit(&kept)).unwrap_or_default();
+        let others = of_format.into_iter().filter(|fault| faults.iter().all(|known| known.row != fault.row));
+        let others: Vec<Fault> = others.collect();
+        if !others.is_empty() {
+            faults.extend(others);
+            faults.sort_by_key(|fault| fault.row);
+        }
+        faults
     }
 
     fn rollover(&self) -> Option<Rollover> {

@@ -9,6 +9,7 @@ use thalweg_types::{
 };
 
 use super::{
+    blocks::{BlockDecoding, BlockPlace, BlockReader},
     listing::Files,
     payload::FilePayload,
     read::OpenFile,
@@ -23,6 +24,7 @@ use crate::{
     notices::TableNotices,
     options::Options,
     parquet::{self, ParquetTable},
+    typed::Rows,
 };
 
 /// State that all readers of a table share.
@@ -31,8 +33,7 @@ pub(super) struct FileTable {
     pub(super) files: Files,
     schema: SchemaRef,
     predicates: Vec<ColumnPredicate>,
-    /// `None`: by row groups.
-    lines: Option<Arc<dyn LineFormat>>,
+    pieces: Pieces,
     split_bytes: u64,
     /// How long after one listing new files are looked for; `None` if the table is bounded.
     pub(super) monitor_interval: Option<Duration>,
@@ -41,6 +42,14 @@ pub(super) struct FileTable {
     notices: TableNotices,
     /// `None` if splits are only listed.
     decoding: Option<DecodingShare>,
+}
+
+/// What readers read one after the other.
+#[derive(Debug)]
+enum Pieces {
+    Lines(Arc<dyn LineFormat>),
+    RowGroups,
+    Blocks,
 }
 
 impl FileTable {
@@ -52,9 +61,13 @@ impl FileTable {
         (notices, decoding): (TableNotices, Option<DecodingShare>),
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
-        let lines = match format_of(&options, None)?.ranges {
-            Ranges::Lines(open) => Some(open(&options, &spec.physical)?),
-            Ranges::RowGroups => None,
+        let pieces = match format_of(&options, None)?.ranges {
+            Ranges::Lines(open) => Pieces::Lines(open(&options, &spec.physical)?),
+            Ranges::RowGroups => Pieces::RowGroups,
+            Ranges::Blocks => {
+                Rows::new(&spec.physical).map_err(|reason| options.error(reason))?;
+                Pieces::Blocks
+            }
         };
         // The catalog sets a default: a large file becomes several splits unless the table says otherwise.
         let split_bytes = options.bytes("source.split-size")?;
@@ -63,7 +76,7 @@ impl FileTable {
             files,
             schema: spec.physical.clone(),
             predicates: spec.predicates.clone(),
-            lines,
+            pieces,
             split_bytes,
             monitor_interval: options.duration("source.monitor-interval")?,
             batch_rows,
@@ -90,19 +103,25 @@ impl FileTable {
 
     /// Cuts a file into splits.
     pub(super) async fn cut(&self, file: &FoundFile) -> Result<Vec<FilePayload>, ConnectorError> {
-        let Some(lines) = &self.lines else {
-            let runs = parquet::cut(&self.files.location, file, self.split_bytes).await?;
-            let name = || file.name.clone();
-            return Ok(runs
-                .into_iter()
-                .map(|run| FilePayload::RowGroups {
-                    file: name(),
-                    start: run.start,
-                    end: run.end,
-                    group: run.start,
-                    row: 0,
-                })
-                .collect());
+        let name = || file.name.clone();
+        let lines = match &self.pieces {
+            Pieces::Lines(lines) => lines,
+            Pieces::RowGroups => {
+                let runs = parquet::cut(&self.files.location, file, self.split_bytes).await?;
+                return Ok(runs
+                    .into_iter()
+                    .map(|run| FilePayload::RowGroups {
+                        file: name(),
+                        start: run.start,
+                        end: run.end,
+                        group: run.start,
+                        row: 0,
+                    })
+                    .collect());
+            }
+            Pieces::Blocks => {
+                return Ok(vec![FilePayload::Blocks { file: name(), bytes: file.bytes, block: 0, record: 0 }]);
+            }
         };
         let split_bytes = if lines.spans_lines() { u64::MAX } else { self.split_bytes };
         let count = file.bytes.div_ceil(split_bytes);
@@ -110,7 +129,7 @@ impl FileTable {
             .map(|index| {
                 let start = index * split_bytes;
                 let end = start.saturating_add(split_bytes).min(file.bytes);
-                FilePayload::Lines { file: file.name.clone(), start, end, offset: None }
+                FilePayload::Lines { file: name(), start, end, offset: None }
             })
             .collect())
     }
@@ -121,10 +140,12 @@ impl FileTable {
             FilePayload::Lines { file, start, end, offset } => {
                 let file = Arc::new(OpenFile::open(&self.files.location, &file, end).await?);
                 let mut range = LineRange { start, end, offset };
-                let lines = self.lines.as_ref().ok_or_else(|| ConnectorError::Data {
-                    attempted: format!("open split {}", split.id),
-                    reason: "its position is one of lines, and the table's format has none".to_owned(),
-                })?;
+                let Pieces::Lines(lines) = &self.pieces else {
+                    return Err(ConnectorError::Data {
+                        attempted: format!("open split {}", split.id),
+                        reason: "its position is one of lines, and the table's format has none".to_owned(),
+                    });
+                };
                 let decoding = LineDecoding {
                     decoder: decoder(lines.as_ref(), &file, &mut range).await?,
                     batch_rows: self.batch_rows,
@@ -143,6 +164,17 @@ impl FileTable {
                 };
                 let rest = parquet::RowGroups { groups: group..end, row };
                 parquet::open(table, split, &file, rest, self.batch_rows).await
+            }
+            FilePayload::Blocks { file, bytes, block, record } => {
+                let file = OpenFile::open(&self.files.location, &file, bytes).await?;
+                let place = BlockPlace { block, record };
+                let decoding = BlockDecoding {
+                    schema: self.schema.clone(),
+                    batch_rows: self.batch_rows,
+                    keeps_dead_letters: self.keeps_dead_letters,
+                    notices: self.notices.clone(),
+                };
+                Ok(Box::new(BlockReader::open(split.clone(), (file, bytes), place, decoding).await?))
             }
             FilePayload::Monitor { .. } => Err(ConnectorError::Data {
                 attempted: format!("open split {}", split.id),

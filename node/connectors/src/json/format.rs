@@ -17,7 +17,7 @@ pub(crate) const FORMAT: Format = Format {
         JsonDecoder::new(schema.clone()).map_err(|reason| options.error(reason))?;
         Ok(Arc::new(JsonLines { schema: schema.clone() }))
     }),
-    parts: |options, schema| {
+    parts: |options, schema, _| {
         let writer = JsonWriter::new(schema, json_form(options)).map_err(|reason| options.error(reason))?;
         Ok(Arc::new(JsonParts(writer)))
     },

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) const FORMAT: Format = Format {
     name: "parquet",
     ranges: Ranges::RowGroups,
-    parts: |options, schema| {
+    parts: |options, schema, _| {
         Ok(Arc::new(ParquetParts { schema: stored_schema(schema), properties: properties(options)? }))
     },
 };
