@@ -1,30 +1,93 @@
 //! The seam to foreign HTTP servers.
+//!
+//! Requests and answers may hold credentials and people's data: `Debug` shows of either what they are, not what is in them.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use url::Url;
 
-/// A POST request of the sink.
-#[derive(Debug, Clone)]
-pub struct HttpPost {
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// Asks for something, and changes nothing.
+    Get,
+    /// Hands something over.
+    Post,
+}
+
+/// A request.
+#[derive(Clone)]
+pub struct HttpRequest {
+    /// Its method.
+    pub method: HttpMethod,
     /// The server's URL.
     pub url: String,
-    /// JSON lines.
+    /// Its headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// Its body; empty: it has none.
     pub body: Bytes,
     /// How long the server may take to answer.
     pub timeout: Duration,
+    /// How much of the answer's body is read.
+    pub answer_bytes_max: usize,
 }
 
 /// A server's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpAnswer {
     /// The status code.
     pub status: u16,
     /// The server's `Retry-After`, if it gave one in seconds.
     pub retry_after: Option<Duration>,
+    /// The body, as far as the request wanted it.
+    pub body: Bytes,
+    /// Whether the server's body is longer than that.
+    pub is_cut: bool,
+}
+
+/// How many characters of an answer an error shows.
+const SHOWN_CHARS: usize = 200;
+
+impl HttpAnswer {
     /// The beginning of the body, for error messages.
-    pub body: String,
+    #[must_use]
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.body).trim().chars().take(SHOWN_CHARS).collect()
+    }
+}
+
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| *name).collect();
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("url", &shown_url(&self.url))
+            .field("headers", &headers)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for HttpAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpAnswer")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A URL without user, password, query and fragment, all of which may be secret.
+fn shown_url(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else { return "no URL".to_owned() };
+    url.set_query(None);
+    url.set_fragment(None);
+    // A URL that cannot have them has none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
 }
 
 /// Sends HTTP requests.
@@ -34,7 +97,7 @@ pub trait HttpClient: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// If there is no answer: no connection, or no answer in time.
-    async fn post(&self, request: HttpPost) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>>;
+    async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// Sends requests over the network.
@@ -43,23 +106,56 @@ pub struct ReqwestClient {
     client: reqwest::Client,
 }
 
-const SHOWN_CHARS: usize = 200;
-
 #[async_trait]
 impl HttpClient for ReqwestClient {
-    async fn post(&self, request: HttpPost) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
-        let answer = self
-            .client
-            .post(request.url)
-            .header("content-type", "application/x-ndjson")
-            .timeout(request.timeout)
-            .body(request.body)
-            .send()
-            .await?;
+    async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
+        let method = match request.method {
+            HttpMethod::Get => reqwest::Method::GET,
+            HttpMethod::Post => reqwest::Method::POST,
+        };
+        let mut sent = self.client.request(method, request.url).timeout(request.timeout);
+        for (name, value) in request.headers {
+            sent = sent.header(name, value);
+        }
+        if !request.body.is_empty() {
+            sent = sent.body(request.body);
+        }
+        // What was asked is named by the caller, who knows what of the URL may be shown.
+        let mut answer = sent.send().await.map_err(reqwest::Error::without_url)?;
         let status = answer.status().as_u16();
         let header = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        let body = answer.text().await?.chars().take(SHOWN_CHARS).collect();
-        Ok(HttpAnswer { status, retry_after, body })
+        let (mut body, mut is_cut) = (Vec::new(), false);
+        while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
+            let room = request.answer_bytes_max - body.len();
+            body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+            if chunk.len() > room {
+                is_cut = true;
+                break;
+            }
+        }
+        Ok(HttpAnswer { status, retry_after, body: body.into(), is_cut })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let request = HttpRequest {
+            method: HttpMethod::Post,
+            url: "https://me:hush@registry:8081/subjects?token=hush#hush".to_owned(),
+            headers: vec![("authorization", "Basic hush".to_owned())],
+            body: Bytes::from_static(b"hush"),
+            timeout: Duration::from_secs(1),
+            answer_bytes_max: 1,
+        };
+        let shown = format!("{request:?}");
+        assert!(!shown.contains("hush") && shown.contains("https://registry:8081/subjects"), "{shown}");
+        let answer = HttpAnswer { status: 200, retry_after: None, body: "hush".into(), is_cut: false };
+        assert!(!format!("{answer:?}").contains("hush"));
+        assert_eq!(shown_url("hush"), "no URL");
     }
 }

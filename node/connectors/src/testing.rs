@@ -26,7 +26,7 @@ use crate::{
     CheckpointStore, CommitterIdentity, CommonTables, ConnectorContext, ConnectorError, DeadLetter, DecodingShare,
     Epochs, Notices, ObjectStores, Read, SinkCommitter, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity,
     StandardOutput,
-    http_client::{HttpAnswer, HttpClient, HttpPost},
+    http_client::{HttpAnswer, HttpClient, HttpRequest},
     ingest::IngestRegistry,
     json::{JsonWriter, timestamp::TimestampForm},
 };
@@ -105,13 +105,13 @@ pub(crate) struct ScriptedServer {
 
 #[async_trait]
 impl HttpClient for ScriptedServer {
-    async fn post(&self, request: HttpPost) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
         let body = String::from_utf8(request.body.to_vec())?;
         self.bodies.lock().expect("no panics").push(body);
         let status = self.statuses.lock().expect("no panics").pop().unwrap_or(200);
         match status {
             0 => Err("connection refused".into()),
-            status => Ok(HttpAnswer { status, retry_after: None, body: "because".to_owned() }),
+            status => Ok(HttpAnswer { status, retry_after: None, body: "because".into(), is_cut: false }),
         }
     }
 }

@@ -68,6 +68,14 @@ bugs! {
     SkipFinishedCommit = "skip-finished-commit",
     /// Files and names in local directories are left to the system, which forgets them when the power fails.
     SkipSync = "skip-sync",
+    /// A sink's transaction holds the rows of an epoch, and not that it was written.
+    CommitWithoutProgress = "commit-without-progress",
+    /// A committer reads what is written before it takes the transactional id from the one before.
+    ProgressBeforeInit = "progress-before-init",
+    /// A committer takes a transactional id of its own, and leaves open what the one before has begun.
+    LeaveTransactionOpen = "leave-transaction-open",
+    /// A source tells its group of positions before their checkpoint is complete.
+    CommitOffsetsEarly = "commit-offsets-early",
 }
 
 impl Bug {

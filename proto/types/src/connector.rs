@@ -22,7 +22,7 @@ mod secret;
 mod stdin;
 mod values;
 
-pub use format::FORMATS;
+pub use format::{FORMATS, MESSAGE_FORMATS};
 pub use kafka::parse_partition_offsets;
 pub use parts::{
     EXCEPT_KEY, FORMAT, KEY_FIELDS, KEY_FIELDS_PREFIX, KEY_FORMAT, KEY_PREFIX, KEYED_OPTIONS, PartColumns, Parts,
@@ -446,6 +446,10 @@ pub struct FormatSpec {
     pub name: &'static str,
     /// How its records tell which value is whose.
     pub fields: Fields,
+    /// Whether files can have it.
+    pub files: bool,
+    /// Whether single messages can have it.
+    pub messages: bool,
     /// Its options, prefixed with the format's name (`csv.field-delimiter`).
     pub options: &'static [OptionSpec],
     /// Its description, one sentence.

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use thalweg_connectors::{
     ConnectorContext, Notices, ObjectStores, StandardOutput,
-    http_client::{HttpAnswer, HttpClient, HttpPost},
+    http_client::{HttpAnswer, HttpClient, HttpRequest},
     ingest::IngestRegistry,
 };
 use thalweg_consensus::Consensus;
@@ -264,7 +264,7 @@ struct NoHttp;
 
 #[async_trait]
 impl HttpClient for NoHttp {
-    async fn post(&self, request: HttpPost) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
         Err(format!("{} cannot be reached from a simulation", request.url).into())
     }
 }

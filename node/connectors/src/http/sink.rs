@@ -9,7 +9,7 @@ use thalweg_types::{graph::SinkOperator, seam::Entropy};
 
 use crate::{
     ConnectorError, Sealing, SinkWriter,
-    http_client::{HttpAnswer, HttpClient, HttpPost},
+    http_client::{HttpAnswer, HttpClient, HttpMethod, HttpRequest},
     json::{JsonWriter, json_form},
     nothing_to_seal,
     options::Options,
@@ -17,6 +17,8 @@ use crate::{
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(30);
+/// The beginning of an answer is for error messages alone.
+const ANSWER_BYTES_MAX: usize = 4096;
 
 pub(super) struct HttpSinkWriter {
     client: Arc<dyn HttpClient>,
@@ -36,7 +38,7 @@ enum PostOutcome {
 }
 
 fn outcome_of(answer: &HttpAnswer) -> PostOutcome {
-    let reason = || format!("status {}: {}", answer.status, answer.body.trim());
+    let reason = || format!("status {}: {}", answer.status, answer.shown());
     match answer.status {
         200..300 => PostOutcome::Accepted,
         408 | 429 | 500.. => PostOutcome::Retry { after: answer.retry_after, reason: reason() },
@@ -79,8 +81,15 @@ impl HttpSinkWriter {
         let mut delay = FIRST_DELAY;
         let attempted = || format!("POST rows to {}", self.url);
         for retry in 0..=self.retries {
-            let request = HttpPost { url: self.url.clone(), body: body.clone(), timeout: self.timeout };
-            let (after, source) = match self.client.post(request).await {
+            let request = HttpRequest {
+                method: HttpMethod::Post,
+                url: self.url.clone(),
+                headers: vec![("content-type", "application/x-ndjson".to_owned())],
+                body: body.clone(),
+                timeout: self.timeout,
+                answer_bytes_max: ANSWER_BYTES_MAX,
+            };
+            let (after, source) = match self.client.send(request).await {
                 Err(source) => (None, source),
                 Ok(answer) => match outcome_of(&answer) {
                     PostOutcome::Accepted => return Ok(()),

@@ -132,6 +132,9 @@ impl Completion {
 
     fn note(&mut self, checkpoint: CheckpointId, splits: Vec<Split>, orders: AttemptOrders) {
         self.positions.retain(|noted, _| Some(*noted) > orders.aborted || Some(*noted) <= orders.confirmed);
+        if bug::is_active(Bug::CommitOffsetsEarly) {
+            self.source.completed(checkpoint, &splits);
+        }
         self.positions.insert(checkpoint, splits);
     }
 

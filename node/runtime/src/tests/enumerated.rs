@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use thalweg_types::{
     CheckpointId, JobGraph, OperatorId, Split,
+    bug::{self, Bug},
     checkpoint::{Prepared, SplitProgress, SplitState, SubtaskSnapshot},
     graph::{Distribution, Parallelism},
     session::{Deployment, SplitAssignment},
@@ -333,6 +334,24 @@ async fn what_a_listing_names_twice_is_read_once() {
     assert_eq!(ending.failed, []);
     let prepared: Vec<Prepared> = ending.finished.values().flat_map(|(_, prepared)| prepared.clone()).collect();
     assert_eq!(values(&cluster, &prepared), (0..1000).collect::<Vec<_>>());
+}
+
+/// The test below shows this mistake.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_told_before_a_checkpoint_is_complete_is_caught() {
+    let cluster = Cluster::of(1).await;
+    let split = TestSplit::of("a", vec![rows([(0, 1, 0)])]).then(After::Idle);
+    cluster.tables.0.sources.lock().unwrap().insert("ticks".to_owned(), vec![split]);
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&watched(&[]), 1));
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bug::activate(Some(Bug::CommitOffsetsEarly));
+    take(&mut running, CheckpointId(1)).await;
+    bug::activate(None);
+    running.handles[0].abort_checkpoint(CheckpointId(1));
+    let told = std::mem::take(&mut *cluster.tables.0.completed.lock().unwrap());
+    assert_eq!(told.len(), 1, "of a checkpoint that is never complete");
+    running.cancel().await;
 }
 
 #[tokio::test(start_paused = true)]

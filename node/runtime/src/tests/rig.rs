@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use object_store::memory::InMemory;
 use thalweg_connectors::{
     ConnectorContext, Notices, ObjectStores, StandardOutput,
-    http_client::{HttpAnswer, HttpClient, HttpPost},
+    http_client::{HttpAnswer, HttpClient, HttpRequest},
     ingest::IngestRegistry,
 };
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
@@ -50,7 +50,7 @@ struct NoHttp;
 
 #[async_trait::async_trait]
 impl HttpClient for NoHttp {
-    async fn post(&self, _: HttpPost) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
+    async fn send(&self, _: HttpRequest) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
         Err("there is no network".into())
     }
 }

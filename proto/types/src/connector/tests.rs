@@ -47,6 +47,19 @@ fn the_catalog_is_sound() {
     }
 }
 
+#[test]
+fn what_formats_can_have_stands_in_the_lists_of_connectors() {
+    let names = |is_wanted: fn(&FormatSpec) -> bool| -> Vec<&str> {
+        FORMATS.iter().filter(|spec| is_wanted(spec)).map(|spec| spec.name).collect()
+    };
+    assert_eq!(names(|spec| spec.files), format::FILE_FORMATS);
+    assert_eq!(names(|spec| spec.messages), MESSAGE_FORMATS);
+    for spec in FORMATS {
+        let is_own = |option: &OptionSpec| option.key.strip_prefix(spec.name).is_some_and(|rest| rest.starts_with('.'));
+        assert!(spec.options.iter().all(is_own), "{}", spec.name);
+    }
+}
+
 /// A topic whose partitions are looked for has no end with or without that; a path has one if it is not watched.
 #[test]
 fn whether_splits_are_found_says_nothing_of_their_end() {
