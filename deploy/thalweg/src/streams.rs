@@ -33,6 +33,7 @@ pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput, allowed
         notices: Notices::default(),
         allowed,
         kafka: thalweg_connectors::kafka_client(),
+        kept: thalweg_connectors::KeptSessions::default(),
     }
 }
 

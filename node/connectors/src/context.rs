@@ -13,6 +13,7 @@ use crate::{
     error::{ConnectorError, store_error},
     http_client::HttpClient,
     ingest::IngestRegistry,
+    kept::KeptSessions,
     location::{Location, Places},
     notices::Notices,
     standard::{StandardInput, StandardOutput},
@@ -42,6 +43,8 @@ pub struct ConnectorContext {
     pub allowed: AllowedPaths,
     /// Opens clients of Kafka; `None`: this build has none.
     pub kafka: Option<Arc<dyn Kafka>>,
+    /// What committers keep between publications.
+    pub kept: KeptSessions,
 }
 
 impl ConnectorContext {

@@ -11,12 +11,13 @@ use crate::{
     CommitterIdentity, ConnectorError, SinkCommitter, SinkSubtask, SinkWriter, Source, SourceIdentity, blackhole,
     connector::{Connector, Sink, SinkTable, SourceTable},
     context::ConnectorContext,
-    datagen, filesystem, http, nexmark, print, stdin, values,
+    datagen, filesystem, http, kafka, nexmark, print, stdin, values,
 };
 
 /// All connectors; each has a spec of its name in `thalweg_types::connector`.
 const CONNECTORS: &[Connector] = &[
     filesystem::CONNECTOR,
+    kafka::CONNECTOR,
     nexmark::CONNECTOR,
     datagen::CONNECTOR,
     stdin::CONNECTOR,

@@ -30,6 +30,7 @@ fn connectors(seams: Seams) -> ConnectorContext {
         notices: Notices::default(),
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
         kafka: None,
+        kept: thalweg_connectors::KeptSessions::default(),
     }
 }
 

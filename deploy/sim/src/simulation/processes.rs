@@ -242,6 +242,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         notices: Notices::default(),
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
         kafka: stage.kafka.clone().map(|kafka| Arc::new(Link::new(kafka, &name)) as Arc<dyn Kafka>),
+        kept: thalweg_connectors::KeptSessions::default(),
     };
     let node = Node::start(config, network, seams, connectors).await?;
     node.wait().await?;

@@ -6,12 +6,16 @@
 //!          '--> rows.rs: values, keys and metadata --> batches, dead letters
 //! watch.rs: who the topics of open partitions are (one that was made anew is another), and where these end
 //! group.rs: offsets of complete checkpoints, for the tools that show a group's lag
+//!
+//! rows --records.rs--> messages --staged (exactly once)----> commit.rs: one transaction for each epoch, with progress.rs
+//!                        '--------sink.rs: sent at once
 //! ```
 //!
 //! What the job goes on from is in its checkpoints alone: an offset for each partition, the first that is not processed. The client
 //! is behind `thalweg_kafka`'s traits.
 
 mod check;
+mod commit;
 mod enumerator;
 mod faults;
 mod group;
@@ -19,8 +23,13 @@ mod metadata;
 mod offsets;
 mod options;
 mod payload;
+mod progress;
 mod reader;
+mod records;
 mod rows;
+mod sink;
+mod sink_check;
+mod sink_options;
 mod source;
 mod table;
 mod watch;
@@ -30,10 +39,11 @@ use std::sync::Arc;
 use thalweg_kafka::Kafka;
 
 use crate::connector::Connector;
+use sink::SINK;
 use source::KafkaSource;
 
 pub(crate) const CONNECTOR: Connector =
-    Connector { name: "kafka", source: Some(|table| Ok(Box::new(KafkaSource::new(table)?))), sink: None };
+    Connector { name: "kafka", source: Some(|table| Ok(Box::new(KafkaSource::new(table)?))), sink: Some(SINK) };
 
 /// The client of Kafka that this build has; `None`: it was built without (feature `kafka`).
 #[must_use]

@@ -126,7 +126,8 @@ fn topics(options: &Options<'_>) -> Result<Topics, ConnectorError> {
     }
 }
 
-fn is_topic(name: &str) -> bool {
+/// Whether a topic can have this name.
+pub(super) fn is_topic(name: &str) -> bool {
     let is_legal = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     name.len() <= 249 && name != "." && name != ".." && name.chars().all(is_legal)
 }

@@ -106,6 +106,7 @@ impl Cluster {
             notices: Notices::default(),
             allowed: thalweg_connectors::AllowedPaths::everywhere(),
             kafka: None,
+            kept: thalweg_connectors::KeptSessions::default(),
         };
         let mut contexts = Vec::new();
         for node in (1..=nodes).map(NodeId) {

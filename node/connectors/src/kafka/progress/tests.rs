@@ -1,0 +1,172 @@
+use std::collections::BTreeMap;
+
+use thalweg_kafka::{
+    Producer as _, TransactionalProducer as _, Transactions,
+    model::{ADDRESS, ModelKafka},
+};
+
+use super::*;
+use crate::testing::{cluster, context};
+
+const TOPIC: &str = "progress";
+
+fn epochs(publishing: u64, published: Option<u64>, complete: u64) -> Epochs {
+    let (publishing, published) = (CheckpointId(publishing), published.map(CheckpointId));
+    Epochs { attempt: Attempt(1), publishing, published, complete: CheckpointId(complete) }
+}
+
+fn progress(epoch: u64, digest: u64) -> Progress {
+    Progress::of(&epochs(epoch, None, epoch), 10, digest)
+}
+
+fn key(job: u64) -> ProgressKey {
+    ProgressKey { cluster: cluster(), job: JobId(job), sink: OperatorIdentity(0xfeed) }
+}
+
+#[test]
+fn the_forms_of_key_and_value_are_pinned() {
+    let record = progress(7, 0xabc).record(&TOPIC.into(), &key(3));
+    assert_eq!(record.key.expect("some"), r#"{"cluster":"c1","job":3,"sink":"000000000000feed"}"#.as_bytes());
+    let value = r#"{"version":1,"epoch":7,"attempt":1,"rows":10,"digest":"0000000000000abc"}"#;
+    assert_eq!(record.value.expect("some"), value.as_bytes());
+    assert_eq!(record.partition, Some(0));
+    let at = TopicPartition { topic: TOPIC.into(), partition: 0 };
+    assert_eq!(parse(&at, 0, value.as_bytes()).expect("read"), progress(7, 0xabc));
+}
+
+#[test]
+fn each_way_in_which_progress_and_record_may_stand_to_each_other_has_one_outcome() {
+    let step = |found: Option<u64>, publishing, published, complete| {
+        let (found, new) = (found.map(|epoch| progress(epoch, 1)), progress(publishing, 1));
+        Progress::step(found.as_ref(), &new, &epochs(publishing, published, complete)).map_err(|discord| discord.0)
+    };
+    let refused = |found, publishing, published, complete, why: &str| {
+        let discord = step(found, publishing, published, complete).expect_err("it does not go together");
+        assert!(discord.contains(why), "{discord}");
+    };
+    // Nothing was published before.
+    assert_eq!(step(None, 3, None, 3), Ok(Step::Write));
+    // What was published last is there, and nothing more.
+    assert_eq!(step(Some(3), 5, Some(3), 6), Ok(Step::Write));
+    // It is done, also for an order that is older than others.
+    assert_eq!(step(Some(5), 5, Some(3), 6), Ok(Step::Done));
+    assert_eq!(step(Some(6), 5, Some(3), 6), Ok(Step::Done));
+    // Less is there than was published.
+    refused(None, 5, Some(3), 5, "up to nothing");
+    refused(Some(2), 5, Some(3), 5, "after checkpoint-2 up to checkpoint-3 is lost");
+    // More is there than can be.
+    refused(Some(7), 5, Some(3), 6, "newest complete checkpoint is checkpoint-6");
+    refused(Some(4), 5, Some(3), 6, "this job published checkpoint-3 last");
+    refused(Some(4), 5, None, 6, "this job published nothing last");
+    // The end of the job is behind all checkpoints.
+    let end = CheckpointId::FINAL.0;
+    assert_eq!(step(Some(5), end, Some(5), end), Ok(Step::Write));
+    assert_eq!(step(Some(end), end, Some(5), end), Ok(Step::Done));
+    refused(Some(end), 5, Some(3), 6, "up to the job's end");
+}
+
+#[test]
+fn other_rows_of_the_same_epoch_are_another_writers() {
+    let discord = Progress::step(Some(&progress(5, 1)), &progress(5, 2), &epochs(5, None, 5)).expect_err("other rows");
+    assert!(discord.0.contains("checkpoint-5 is written with other rows"), "{}", discord.0);
+}
+
+struct Rig {
+    kafka: ModelKafka,
+    config: ClientConfig,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let kafka = ModelKafka::new(&context().seams);
+        let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
+        let rig = Self { kafka, config: ClientConfig { properties, queue_bytes: 1 << 20 } };
+        ensure_topic(rig.kafka.admin(&rig.config).expect("opened").as_ref(), TOPIC).await.expect("made");
+        rig
+    }
+
+    async fn read(&self, key: &ProgressKey) -> Result<Option<Progress>, Unread> {
+        read(&self.kafka, &self.config, TOPIC, key, Duration::from_secs(60)).await
+    }
+
+    /// Writes records in a transaction, and commits it or not.
+    async fn write(&self, id: &str, records: Vec<NewRecord>, commits: bool) {
+        let transactions = Transactions { id: id.to_owned(), timeout_ms: 60_000 };
+        let mut producer = self.kafka.transactional(&self.config, &transactions).expect("opened");
+        producer.init().await.expect("taken");
+        producer.begin().await.expect("begun");
+        producer.send(records).await.expect("sent");
+        producer.flush().await.expect("written");
+        if commits {
+            producer.commit().await.expect("committed");
+        } else {
+            producer.abort().await.expect("aborted");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_committed_progress_of_a_sink_is_read() {
+    let rig = Rig::new().await;
+    assert_eq!(rig.read(&key(1)).await.expect("read"), None, "the topic is empty");
+    let topic = TOPIC.into();
+    for epoch in 1..=2500 {
+        let records = vec![progress(epoch, 1).record(&topic, &key(1)), progress(epoch * 2, 1).record(&topic, &key(2))];
+        rig.write("a", records, true).await;
+    }
+    rig.write("a", vec![progress(9999, 1).record(&topic, &key(1))], false).await;
+    assert_eq!(rig.read(&key(1)).await.expect("read"), Some(progress(2500, 1)), "what was aborted does not count");
+    assert_eq!(rig.read(&key(2)).await.expect("read"), Some(progress(5000, 1)));
+    assert_eq!(rig.read(&key(3)).await.expect("read"), None);
+    let forgotten = NewRecord { value: None, ..progress(1, 1).record(&topic, &key(1)) };
+    rig.write("a", vec![forgotten], true).await;
+    assert_eq!(rig.read(&key(1)).await.expect("read"), None, "somebody has removed it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_behind_a_commit_that_is_still_ending_is_waited_for() {
+    let rig = Rig::new().await;
+    rig.kafka.delay_marks(Duration::from_secs(20));
+    rig.write("a", vec![progress(1, 1).record(&TOPIC.into(), &key(1))], true).await;
+    assert_eq!(rig.read(&key(1)).await.expect("read"), Some(progress(1, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_compacted_away_at_the_beginning_is_passed_over() {
+    let rig = Rig::new().await;
+    for epoch in 1..=10 {
+        rig.write("a", vec![progress(epoch, 1).record(&TOPIC.into(), &key(1))], true).await;
+    }
+    let at = TopicPartition { topic: TOPIC.into(), partition: 0 };
+    rig.kafka.delete_records(&at, 15).expect("they are there");
+    assert_eq!(rig.read(&key(1)).await.expect("read"), Some(progress(10, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_cannot_be_understood_is_told_with_its_place() {
+    for value in ["", "{}", "[1]", r#"{"version":2,"epoch":7,"attempt":1,"rows":10,"digest":""}"#] {
+        let rig = Rig::new().await;
+        let record = NewRecord { value: Some(value.into()), ..progress(1, 1).record(&TOPIC.into(), &key(1)) };
+        rig.write("a", vec![record], true).await;
+        assert_eq!(rig.read(&key(2)).await.expect("another's does not matter"), None);
+        let Err(Unread::Unfit(reason)) = rig.read(&key(1)).await else { panic!("{value} was read") };
+        assert!(reason.contains("offset 0 of progress-0"), "{reason}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_is_made_once_and_must_keep_what_it_has() {
+    let rig = Rig::new().await;
+    let admin = rig.kafka.admin(&rig.config).expect("opened");
+    ensure_topic(admin.as_ref(), TOPIC).await.expect("it is there and fits");
+    let config = BTreeMap::from([(CLEANUP_POLICY.to_owned(), "compact,delete".to_owned())]);
+    admin.create_topic(&NewTopic { name: "other".to_owned(), partitions: 1, config }).await.expect("created");
+    let Err(Unread::Unfit(reason)) = ensure_topic(admin.as_ref(), "other").await else { panic!("it would forget") };
+    assert!(reason.contains("'cleanup.policy' of topic 'other' is 'compact,delete'"), "{reason}");
+    let Err(Unread::Client(KafkaError::NoTopic { topic })) =
+        read(&rig.kafka, &rig.config, "nowhere", &key(1), Duration::from_secs(60)).await
+    else {
+        panic!("there is none")
+    };
+    assert_eq!(topic, "nowhere");
+}

@@ -1,0 +1,211 @@
+//! Writers that hand their records over at once, and the look before a job runs. What is exactly once is tested with the
+//! committer.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Int64Array, RecordBatch},
+    datatypes::{DataType, SchemaRef},
+};
+use thalweg_kafka::{
+    Admin, ClientConfig, Consumer as _, Fetched, Isolation, NewTopic, TopicPartition,
+    model::{ADDRESS, Call, Fault, ModelKafka},
+};
+use thalweg_types::{graph::SinkOperator, job::FailureKind};
+
+use super::*;
+use crate::{
+    ConnectorContext, ObjectStores, check_sink, open_sink_writer as open_writer,
+    testing::{context, identity, schema, sink},
+};
+
+struct Rig {
+    kafka: ModelKafka,
+    context: ConnectorContext,
+    spec: SinkOperator,
+}
+
+fn columns() -> SchemaRef {
+    schema(&[("n", DataType::Int64, true)])
+}
+
+fn rows(numbers: std::ops::Range<i64>) -> RecordBatch {
+    RecordBatch::try_new(columns(), vec![Arc::new(Int64Array::from_iter_values(numbers))]).expect("they fit")
+}
+
+fn client() -> ClientConfig {
+    let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
+    ClientConfig { properties, queue_bytes: 1 << 20 }
+}
+
+fn rig(more: &[(&str, &str)]) -> Rig {
+    let mut context = context();
+    let kafka = ModelKafka::new(&context.seams);
+    context.kafka = Some(Arc::new(kafka.clone()));
+    let given = [("topic", "out"), ("properties.bootstrap.servers", ADDRESS), ("format", "json")];
+    let given: Vec<_> = given.into_iter().filter(|(key, _)| more.iter().all(|(other, _)| other != key)).collect();
+    Rig { kafka, context, spec: sink("kafka", &[&given, more].concat()) }
+}
+
+impl Rig {
+    fn admin(&self) -> Arc<dyn Admin> {
+        self.kafka.admin(&client()).expect("opened")
+    }
+
+    async fn with_topic(self) -> Self {
+        let topic = NewTopic { name: "out".to_owned(), partitions: 2, config: BTreeMap::new() };
+        assert!(self.admin().create_topic(&topic).await.expect("created"));
+        self
+    }
+
+    fn writer(&self, memory_bytes: u64) -> Box<dyn SinkWriter> {
+        let memory = Arc::new(object_store::memory::InMemory::new());
+        let stores = ObjectStores::default().with_store("memory://c", memory);
+        let store = crate::CheckpointStore::open("memory://c", &stores).expect("it is registered");
+        let own = SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes };
+        open_writer(&self.spec, columns(), own, &self.context).expect("a writer")
+    }
+
+    /// The numbers in the topic, in the order of each partition.
+    async fn numbers(&self) -> Vec<i64> {
+        let consumer = self.kafka.consumer(&client(), Isolation::ReadCommitted).expect("opened");
+        let mut numbers = Vec::new();
+        for partition in 0..2 {
+            let at = TopicPartition { topic: "out".into(), partition };
+            let mut reader = consumer.read(&at, 0).await.expect("it is there");
+            while let Ok(Fetched::Records(records)) = reader.next(100).await {
+                for record in records {
+                    let value: serde_json::Value =
+                        serde_json::from_slice(&record.value.expect("some")).expect("it is JSON");
+                    numbers.push(value["n"].as_i64().expect("a number"));
+                }
+            }
+        }
+        numbers.sort_unstable();
+        numbers
+    }
+
+    async fn checked(&self, patient: bool) -> Result<(), ConnectorError> {
+        check_sink(&self.spec, columns(), patient, &self.context).await
+    }
+
+    async fn refused(&self, patient: bool, what: &[&str]) {
+        let error = self.checked(patient).await.expect_err("it cannot be written");
+        assert_eq!(error.failure_kind(), FailureKind::Data, "{error}");
+        let text = thalweg_types::text::with_causes(&error);
+        assert!(what.iter().all(|what| text.contains(what)), "{text}");
+    }
+}
+
+const AT_LEAST_ONCE: (&str, &str) = ("sink.delivery-guarantee", "at-least-once");
+const NONE: (&str, &str) = ("sink.delivery-guarantee", "none");
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sealed_at_least_once_is_acknowledged() {
+    let rig = rig(&[AT_LEAST_ONCE]).with_topic().await;
+    let mut writer = rig.writer(1 << 20);
+    writer.write(&rows(0..100)).await.expect("written");
+    let sealing = writer.seal().await.expect("sealed");
+    writer.write(&rows(100..200)).await.expect("written");
+    assert_eq!(sealing.await.expect("acknowledged"), Vec::<serde_json::Value>::new(), "there is nothing to publish");
+    assert_eq!(rig.numbers().await.iter().filter(|number| **number < 100).count(), 100);
+    writer.seal().await.expect("sealed").await.expect("acknowledged");
+    assert_eq!(rig.numbers().await, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_nobody_acknowledges_fail_the_checkpoint() {
+    let rig = rig(&[AT_LEAST_ONCE]).with_topic().await;
+    let mut writer = rig.writer(1 << 20);
+    writer.write(&rows(0..100)).await.expect("written");
+    rig.kafka.brokers_down();
+    let error = writer.seal().await.expect("sealed").await.expect_err("nobody acknowledges it");
+    assert_eq!(error.failure_kind(), FailureKind::Store, "{error}");
+    // The next attempt writes it again.
+    rig.kafka.brokers_up();
+    let mut writer = rig.writer(1 << 20);
+    writer.write(&rows(0..100)).await.expect("written");
+    writer.seal().await.expect("sealed").await.expect("acknowledged");
+    let numbers = rig.numbers().await;
+    assert!((0..100).all(|number| numbers.contains(&number)), "at least once: {numbers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_hangs_has_a_bound() {
+    let rig = rig(&[AT_LEAST_ONCE]).with_topic().await;
+    let mut writer = rig.writer(1 << 20);
+    rig.kafka.fault(Call::Produce, Fault::Hang);
+    writer.write(&rows(0..10)).await.expect("written");
+    let sealing = timeout(FLUSHED_WITHIN * 2, writer.seal().await.expect("sealed")).await;
+    let error = sealing.expect("it does not wait for ever").expect_err("nothing was acknowledged");
+    assert_eq!(error.failure_kind(), FailureKind::Store, "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_are_away_hold_the_writer_up_with_little_in_memory() {
+    let rig = rig(&[AT_LEAST_ONCE]).with_topic().await;
+    let mut writer = rig.writer(0);
+    rig.kafka.brokers_down();
+    let mut written = 0;
+    let stalled = loop {
+        match timeout(Duration::from_secs(30), writer.write(&rows(0..10_000))).await {
+            Ok(Ok(())) => written += 1,
+            Ok(Err(error)) => panic!("it waits: {error}"),
+            Err(_) => break true,
+        }
+        assert!(written < 100, "nothing holds it up");
+    };
+    assert!(stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_without_a_guarantee_waits_for_nobody() {
+    let rig = rig(&[NONE]).with_topic().await;
+    let mut writer = rig.writer(1 << 20);
+    writer.write(&rows(0..10)).await.expect("written");
+    rig.kafka.brokers_down();
+    writer.seal().await.expect("sealed").await.expect("it waits for nobody");
+    rig.kafka.brokers_up();
+    writer.write(&rows(10..20)).await.expect("written");
+    drop(writer);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let numbers = rig.numbers().await;
+    assert!((10..20).all(|number| numbers.contains(&number)), "what was handed over is not dropped: {numbers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_fits_is_accepted_and_its_topic_for_progress_made() {
+    let rig = rig(&[]).with_topic().await;
+    rig.checked(false).await.expect("it can be written");
+    let policy = rig.admin().topic_config("thalweg-sink-progress", "cleanup.policy").await.expect("asked");
+    assert_eq!(policy.as_deref(), Some("compact"));
+    rig.checked(true).await.expect("it can be written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_does_not_fit_is_refused_with_what_to_do() {
+    rig(&[]).refused(false, &["option 'topic': there is no topic 'out' at model:9092", "create it"]).await;
+    rig(&[AT_LEAST_ONCE]).refused(false, &["there is no topic 'out'"]).await;
+    let elsewhere = rig(&[("properties.bootstrap.servers", "nobody:9")]).with_topic().await;
+    elsewhere.refused(false, &["'properties.bootstrap.servers' = 'nobody:9'", "'topic' 'out'"]).await;
+    elsewhere.checked(true).await.expect("they may come back");
+    let forgetful = rig(&[("sink.progress-topic", "forgetful")]).with_topic().await;
+    let config = [("cleanup.policy".to_owned(), "delete".to_owned())].into();
+    let topic = NewTopic { name: "forgetful".to_owned(), partitions: 1, config };
+    forgetful.admin().create_topic(&topic).await.expect("created");
+    forgetful.refused(false, &["'cleanup.policy' of topic 'forgetful' is 'delete'"]).await;
+    let denied = rig(&[]).with_topic().await;
+    denied.kafka.fault(Call::Init, Fault::Fail(KafkaError::Denied { reason: "not allowed".to_owned() }));
+    denied.refused(false, &["'sink.transactional-id-prefix'", "not allowed", "'properties.security.protocol'"]).await;
+    let long = rig(&[]).with_topic().await;
+    let reason = "the transaction timeout is larger than the broker's transaction.max.timeout.ms".to_owned();
+    long.kafka.fault(Call::Init, Fault::Fail(KafkaError::Refused { reason }));
+    long.refused(false, &["60 s ('sink.transaction-timeout')", "transaction.max.timeout.ms"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_without_a_client_says_so() {
+    let mut rig = rig(&[]);
+    rig.context.kafka = None;
+    rig.refused(false, &["this build has no Kafka client"]).await;
+}
