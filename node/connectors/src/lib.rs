@@ -312,6 +312,8 @@ pub struct SinkSubtask {
     pub store: CheckpointStore,
     /// The memory that rows on their way, and the queues of clients, may take in bytes.
     pub memory_bytes: u64,
+    /// The most bytes of rows that may travel within one committable: those of all subtasks travel together.
+    pub inline_bytes: u64,
 }
 
 /// What publishes for one sink of a job, with what it may use. It outlives attempts.

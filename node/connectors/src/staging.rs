@@ -41,7 +41,7 @@ use crate::{ConnectorError, Sealing, SinkIdentity, SinkSubtask};
 const VERSION: u32 = 1;
 /// The table of the state file.
 const ROWS: &str = "rows";
-/// A state file of at most so many bytes travels in the committable. One of each subtask is in each manifest.
+/// A state file of at most so many bytes travels in the committable, or of fewer if there are many subtasks.
 const INLINE_BYTES_MAX: u64 = 32 << 10;
 /// How many objects a writer puts at the same time. One is encoded or on its way while the next is gathered.
 const PUTS_MAX: usize = 2;
@@ -74,6 +74,7 @@ pub(crate) struct Stager {
     store: CheckpointStore,
     compute: Arc<dyn Spawner>,
     object_bytes: u64,
+    inline_bytes: u64,
     /// The number of the next object.
     next: u64,
     buffer: Vec<RecordBatch>,
@@ -107,7 +108,7 @@ impl Epoch {
 
 impl Stager {
     pub(crate) fn new(subtask: SinkSubtask, compute: Arc<dyn Spawner>) -> Self {
-        let SinkSubtask { identity, store, memory_bytes } = subtask;
+        let SinkSubtask { identity, store, memory_bytes, inline_bytes } = subtask;
         // Rows are in the buffer, and twice in each put: as rows, and encoded.
         let share = memory_bytes / (2 * PUTS_MAX as u64 + 1);
         Self {
@@ -115,6 +116,8 @@ impl Stager {
             store,
             compute,
             object_bytes: share.clamp(OBJECT_BYTES_MIN, OBJECT_BYTES_MAX),
+            // Base 64 makes four bytes of three.
+            inline_bytes: INLINE_BYTES_MAX.min(inline_bytes / 4 * 3),
             next: 0,
             buffer: Vec::new(),
             buffered_bytes: 0,
@@ -144,7 +147,7 @@ impl Stager {
         if epoch.rows == 0 {
             return crate::nothing_to_seal();
         }
-        let (store, subtask) = (self.store.clone(), self.identity.subtask);
+        let (store, subtask, inline_bytes) = (self.store.clone(), self.identity.subtask, self.inline_bytes);
         let name = self.next_name();
         let sealing = async move {
             let mut inline = String::new();
@@ -154,7 +157,7 @@ impl Stager {
                 let compression = if is_alone { Compression::WhereItSaves } else { store.compression() };
                 let file = encode(&buffer, compression)?;
                 drop(buffer);
-                if is_alone && file.bytes <= INLINE_BYTES_MAX {
+                if is_alone && file.bytes <= inline_bytes {
                     inline = BASE64.encode(file.to_bytes());
                 } else {
                     epoch.wait(0).await?;

@@ -9,8 +9,8 @@ use thalweg_storage::ObjectStores;
 use thalweg_types::{
     KeyGroupTable, OperatorId, Split, SplitId, SubtaskId,
     checkpoint::{
-        MANIFEST_FORMAT, RecordCounts, RecordedGraph, RecordedOperator, SnapshotCost, SourceSnapshot, SplitProgress,
-        StateObject, SubtaskSnapshot,
+        MANIFEST_FORMAT, Prepared, RecordCounts, RecordedGraph, RecordedOperator, STAGED, SinkCommittables,
+        SnapshotCost, SourceSnapshot, SplitProgress, StateObject, SubtaskSnapshot,
     },
     graph::{GraphFingerprint, OperatorIdentity},
 };
@@ -49,6 +49,16 @@ fn one_source() -> RecordedGraph {
 }
 
 async fn manifest(store: &CheckpointStore, attempt: u32, checkpoint: u64, objects: &[&StateObject]) -> ManifestRef {
+    manifest_with(store, attempt, checkpoint, objects, Vec::new()).await
+}
+
+async fn manifest_with(
+    store: &CheckpointStore,
+    attempt: u32,
+    checkpoint: u64,
+    objects: &[&StateObject],
+    prepared: Vec<Prepared>,
+) -> ManifestRef {
     let snapshot = SubtaskSnapshot {
         subtask: SubtaskId::default(),
         is_finished: false,
@@ -57,7 +67,7 @@ async fn manifest(store: &CheckpointStore, attempt: u32, checkpoint: u64, object
         in_flight: Vec::new(),
         objects: objects.iter().map(|object| (*object).clone()).collect(),
         counts: RecordCounts::default(),
-        prepared: Vec::new(),
+        prepared,
         cost: SnapshotCost::default(),
     };
     let manifest = Manifest {
@@ -92,6 +102,31 @@ async fn what_a_kept_manifest_refers_to_stays_and_the_live_attempt_is_left_alone
     collect(&store, &owner(), &[], std::slice::from_ref(&new), Some(Attempt(2))).await.unwrap();
     let expected = [&shared.name, &in_progress.name, &new.name].map(Clone::clone);
     assert_eq!(listed(&store).await, BTreeSet::from(expected), "of older attempts only what is referred to");
+}
+
+#[tokio::test]
+async fn what_was_staged_goes_with_the_checkpoint_that_published_it() {
+    let store = store();
+    let cluster = owner().cluster;
+    let mut staged = Vec::new();
+    for (attempt, number) in [(1, 0), (1, 1), (2, 0)] {
+        let name = names::staged_object((&cluster, JobId(1)), Attempt(attempt), OperatorIdentity(8), 0, number);
+        staged.push(store.put_state(&name, Bytes::from_static(b"rows").into()).await.unwrap());
+    }
+    let prepared = |checkpoint, object: &StateObject| {
+        let committables = vec![serde_json::json!({ "rows": 1, STAGED: [object] })];
+        let committables = SinkCommittables { sink: OperatorId(1), subtask: 0, committables };
+        vec![Prepared { epoch: CheckpointId(checkpoint), committables }]
+    };
+    let old = manifest_with(&store, 1, 1, &[], prepared(1, &staged[0])).await;
+    let kept = manifest_with(&store, 1, 2, &[], prepared(2, &staged[1])).await;
+    collect(&store, &owner(), &[old], std::slice::from_ref(&kept), None).await.unwrap();
+    let expected = [&kept.name, &staged[1].name, &staged[2].name].map(Clone::clone);
+    assert_eq!(listed(&store).await, BTreeSet::from(expected), "what may not be published yet stays");
+    // Attempt 2 has begun, so all before it is published: nobody restores what was staged.
+    collect(&store, &owner(), &[], std::slice::from_ref(&kept), Some(Attempt(2))).await.unwrap();
+    let expected = [&kept.name, &staged[2].name].map(Clone::clone);
+    assert_eq!(listed(&store).await, BTreeSet::from(expected));
 }
 
 #[tokio::test(start_paused = true)]

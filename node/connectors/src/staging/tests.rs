@@ -15,8 +15,12 @@ fn store() -> CheckpointStore {
 }
 
 fn stager(store: &CheckpointStore, attempt: u32) -> Stager {
-    let own = SinkSubtask { identity: identity(1, attempt, 3), store: store.clone(), memory_bytes: 0 };
-    Stager::new(own, context().seams.compute)
+    stager_of(store, attempt, 1 << 20)
+}
+
+fn stager_of(store: &CheckpointStore, attempt: u32, inline_bytes: u64) -> Stager {
+    let (identity, store) = (identity(1, attempt, 3), store.clone());
+    Stager::new(SinkSubtask { identity, store, memory_bytes: 0, inline_bytes }, context().seams.compute)
 }
 
 /// Rows with these numbers, each with a text of so many bytes that does not become smaller.
@@ -65,6 +69,16 @@ async fn few_rows_travel_in_the_committable() {
     assert_eq!(staged_objects(committable).count(), 0);
     assert_eq!(store.list("").await.expect("listed"), []);
     assert_eq!(sealed(&mut stager).await, Vec::<Value>::new(), "all was sealed before");
+}
+
+#[tokio::test]
+async fn where_there_are_many_subtasks_fewer_rows_travel() {
+    let store = store();
+    let mut stager = stager_of(&store, 1, 100);
+    stager.write(rows(0..3, 10)).await.expect("written");
+    let committables = sealed(&mut stager).await;
+    assert_eq!(committables.iter().flat_map(staged_objects).count(), 1);
+    assert_eq!(numbers(&committables[0], Some(&store)).await.expect("read"), [0, 1, 2]);
 }
 
 #[tokio::test]

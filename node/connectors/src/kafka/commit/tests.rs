@@ -149,7 +149,8 @@ impl Rig {
     }
 
     fn writer(&self, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
-        let own = SinkSubtask { identity: identity(1, attempt, subtask), store: self.store(), memory_bytes: 1 << 20 };
+        let (identity, store) = (identity(1, attempt, subtask), self.store());
+        let own = SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20 };
         open_sink_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 

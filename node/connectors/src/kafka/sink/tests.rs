@@ -62,7 +62,7 @@ impl Rig {
         let memory = Arc::new(object_store::memory::InMemory::new());
         let stores = ObjectStores::default().with_store("memory://c", memory);
         let store = crate::CheckpointStore::open("memory://c", &stores).expect("it is registered");
-        let own = SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes };
+        let own = SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes, inline_bytes: 1 << 20 };
         open_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 
