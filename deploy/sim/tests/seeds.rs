@@ -1,7 +1,7 @@
 //! A small slice of the seeds, for every change; and a check that a seed determines its run.
 
 use thalweg_sim::{
-    seeds::{JobKind, Report, Scenario, run_apart},
+    seeds::{Input, JobKind, Report, Scenario, Sink, run_apart},
     simulation::Journal,
 };
 use thalweg_types::bug::Bug;
@@ -85,9 +85,12 @@ fn seeds_draw_every_job() {
     }
     let is_drawn = |what: fn(&Scenario) -> bool| drawn.iter().any(what);
     assert!(is_drawn(|scenario| scenario.faults.is_empty()));
-    assert!(is_drawn(|scenario| scenario.is_posted));
-    assert!(is_drawn(|scenario| scenario.is_watched));
+    assert!(is_drawn(|scenario| scenario.input == Input::Posted));
+    assert!(is_drawn(|scenario| scenario.input == Input::Watched));
     assert!(is_drawn(|scenario| scenario.is_local));
+    assert!(is_drawn(|scenario| matches!(scenario.input, Input::Topics(_))));
+    assert!(is_drawn(|scenario| matches!(scenario.sink, Sink::Topic(_))));
+    assert!(is_drawn(|scenario| matches!((&scenario.input, &scenario.sink), (Input::Topics(_), Sink::Topic(_)))));
     assert!(is_drawn(|scenario| scenario.companion == Some(None)));
     assert!(is_drawn(|scenario| scenario.companion.flatten().is_some()));
 }

@@ -33,6 +33,7 @@ fn run(seed: u64, query: &str, faults: Vec<(Duration, Fault)>) -> Outcome {
         arrivals: None,
         companion: None,
         directory: None,
+        kafka: None,
     };
     let outcome = simulation.run().unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
     assert_eq!(outcome.job.status, JobStatus::Finished, "seed {seed}");

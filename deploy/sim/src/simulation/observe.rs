@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use thalweg_cluster_state::{ClusterState, JobRecord};
 use thalweg_consensus::Consensus;
 use thalweg_coordinator::Machine;
-use thalweg_types::{JobId, JobStatus, NodeId, Term, checkpoint::Manifest, node::NodeState};
+use thalweg_types::{CheckpointId, JobId, JobStatus, NodeId, Term, checkpoint::Manifest, node::NodeState};
 
 use super::{
     journal::Journal,
@@ -125,6 +125,11 @@ impl Observer {
             if let Some(witness) = &mut self.witness {
                 witness.learn(&manifest)?;
             }
+        }
+        if let Some(witness) = &mut self.witness {
+            let is_processed = record.attempt.as_ref().is_some_and(|attempt| attempt.committables.is_some());
+            let newest = record.newest_checkpoint().map(|newest| newest.checkpoint).unwrap_or_default();
+            witness.learn_complete(job, if is_processed { CheckpointId::FINAL } else { newest });
         }
         self.publications.learn_last(record);
         Ok(())
