@@ -9,6 +9,7 @@ use serde_json::Value;
 use thalweg_types::{Attempt, CheckpointId, ClusterId, Fault, JobId, OperatorId, Split, graph::OperatorIdentity};
 
 mod allowed;
+mod avro;
 mod blackhole;
 mod common;
 mod connector;
@@ -36,12 +37,14 @@ mod open;
 mod options;
 mod parquet;
 mod print;
+mod protobuf;
 mod random;
 mod side_output;
 mod sizes;
 mod staging;
 mod standard;
 mod stdin;
+mod typed;
 mod values;
 
 #[cfg(test)]

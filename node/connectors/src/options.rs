@@ -22,6 +22,14 @@ impl<'a> Options<'a> {
         Self { table, connector }
     }
 
+    pub(crate) fn table(&self) -> &'a str {
+        self.table
+    }
+
+    pub(crate) fn connector(&self) -> &'a TableConnector {
+        self.connector
+    }
+
     pub(crate) fn error(&self, reason: impl Into<String>) -> ConnectorError {
         ConnectorError::Config { table: self.table.to_owned(), reason: reason.into() }
     }

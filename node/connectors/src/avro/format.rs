@@ -31,7 +31,8 @@ pub(crate) const FORMAT: Format = Format {
     parts: |options, schema, entropy| Ok(Arc::new(AvroParts::new(options, schema, entropy.clone())?)),
 };
 
-/// The text of the schema that a table's rows are written with, and what writes them.
+/// The text of the schema that a table's rows are written with, and what writes them: the one that this option gives, else the one
+/// that the columns give.
 ///
 /// # Errors
 /// If the table gives a schema that does not fit its columns; if its columns give none.
@@ -87,7 +88,7 @@ impl PartFormat for AvroParts {
 }
 
 /// The rows that a schema does not hold.
-pub(crate) fn unfit(writer: &AvroWriter, rows: &RecordBatch) -> Vec<Fault> {
+fn unfit(writer: &AvroWriter, rows: &RecordBatch) -> Vec<Fault> {
     if !writer.can_fail() {
         return Vec::new();
     }

@@ -235,7 +235,7 @@ fn is_finer(unit: TimeUnit, than: TimeUnit) -> bool {
 }
 
 /// Writes a number: zigzag, seven bits a byte, the lowest first.
-pub(super) fn write_long(value: i64, into: &mut Vec<u8>) {
+pub(crate) fn write_long(value: i64, into: &mut Vec<u8>) {
     let mut bits = (value << 1 ^ value >> 63).cast_unsigned();
     while bits >= 0x80 {
         into.push((bits & 0x7f) as u8 | 0x80);

@@ -24,7 +24,8 @@ pub(crate) use container::{BLOCK_HEAD_BYTES_MAX, BlockHead, Head, MARKER_BYTES, 
 pub(crate) use datum::Datum;
 pub(crate) use decode::AvroReader;
 pub(crate) use encode::AvroWriter;
-pub(crate) use format::{FORMAT, unfit, writer_of};
+pub(crate) use format::{FORMAT, writer_of};
+pub(crate) use layout::write_long;
 pub(crate) use schema::AvroSchema;
 
 #[cfg(test)]

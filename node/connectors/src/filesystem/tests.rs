@@ -14,6 +14,7 @@ use crate::{
     },
 };
 
+mod avro;
 mod confined;
 mod epochs;
 mod formats;

@@ -16,7 +16,7 @@ mod scalar;
 
 pub(crate) use cells::{Cells, cells_of, extent};
 pub(crate) use column::ScalarColumn;
-pub(crate) use nested::{Builder, ListColumn, MapColumn, RowColumn};
+pub(crate) use nested::{Builder, RowColumn};
 pub(crate) use rows::Rows;
 pub(crate) use scalar::{Kind, Scalar, decimal_in, is_text};
 

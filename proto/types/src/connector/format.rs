@@ -71,7 +71,7 @@ pub const FORMATS: &[FormatSpec] = &[
                 "avro.schema",
                 OptionType::Text,
                 "",
-                "The schema, in JSON, that messages and files are written with, and that messages are read with; a file has its own. Without it, the one that the columns give.",
+                "The schema, in JSON, that messages and files are written with; without it, the one that the columns give. Messages are read with it alone, and it must be the one that they were written with; a file has its own.",
             ),
             option(
                 "avro.codec",

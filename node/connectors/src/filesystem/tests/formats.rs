@@ -87,7 +87,7 @@ pub(super) async fn write(
     committer.commit(EPOCHS, &committables).await.expect("published");
 }
 
-const FORMATS: [(&str, &[(&str, &str)]); 8] = [
+const FORMATS: [(&str, &[(&str, &str)]); 12] = [
     ("json", &[]),
     ("json", &[("json.timestamp-format", "iso-8601")]),
     ("csv", &[("csv.multi-line", "true"), ("csv.header", "true")]),
@@ -96,6 +96,10 @@ const FORMATS: [(&str, &[(&str, &str)]); 8] = [
     ("parquet", &[("parquet.compression", "zstd")]),
     ("parquet", &[("parquet.compression", "gzip")]),
     ("parquet", &[("parquet.compression", "brotli")]),
+    ("avro", &[]),
+    ("avro", &[("avro.codec", "null")]),
+    ("avro", &[("avro.codec", "deflate")]),
+    ("avro", &[("avro.codec", "zstandard")]),
 ];
 
 proptest! {
@@ -206,8 +210,11 @@ pub(super) fn nested_columns(column: &ArrayRef) -> [ArrayRef; 3] {
 async fn values_at_the_edges_of_every_type_read_back_as_they_were_written() {
     for (format, options) in FORMATS {
         let mut columns = edges();
+        // Avro's times of day have microseconds.
+        columns.retain(|column| format != "avro" || !matches!(column.data_type(), DataType::Time64(_)));
         if format != "csv" {
-            columns.extend(edges().iter().flat_map(nested_columns));
+            let nested: Vec<ArrayRef> = columns.iter().flat_map(nested_columns).collect();
+            columns.extend(nested);
         }
         for column in columns {
             let (folder, context) = (folder(), context());
@@ -225,7 +232,9 @@ async fn values_at_the_edges_of_every_type_read_back_as_they_were_written() {
 /// Each part is complete in itself, with its own header.
 #[tokio::test]
 async fn parts_that_are_large_enough_are_followed_by_others() {
-    for (format, options) in [("json", [].as_slice()), ("csv", &[("csv.header", "true")]), ("parquet", &[])] {
+    for (format, options) in
+        [("json", [].as_slice()), ("csv", &[("csv.header", "true")]), ("parquet", &[]), ("avro", &[])]
+    {
         let (folder, context) = (folder(), context());
         let given = path(&folder);
         let small = ("sink.rolling-policy.file-size", "1 b");
