@@ -65,6 +65,14 @@ impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Offsets that could not be committed, unless newer ones have come.
+    fn put_back(&self, offsets: BTreeMap<TopicPartition, i64>) {
+        let mut state = self.lock();
+        for (partition, offset) in offsets {
+            state.newest.entry(partition).or_insert(offset);
+        }
+    }
 }
 
 async fn commit_all(shared: Arc<Shared>, admin: Arc<dyn Admin>, group: String, notices: TableNotices) {
@@ -90,11 +98,7 @@ async fn commit_all(shared: Arc<Shared>, admin: Arc<dyn Admin>, group: String, n
                 if is_over {
                     return;
                 }
-                let mut state = shared.lock();
-                for (partition, offset) in offsets {
-                    state.newest.entry(partition).or_insert(offset);
-                }
-                drop(state);
+                shared.put_back(offsets);
                 sleep(TRIED_AGAIN).await;
             }
         }

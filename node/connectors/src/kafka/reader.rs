@@ -335,7 +335,7 @@ impl KafkaReader {
 
     /// Finds out which offsets the partition has, since it does not have the position.
     async fn find_range(&mut self) -> Result<Option<Read>, ConnectorError> {
-        let (first, end) = match self.range().await {
+        let (first, end) = match range(&self.table, &self.split.partition.at).await {
             Ok(range) => range,
             Err(error) if is_passing(&error) => return Ok(Some(self.wait_after(&error))),
             Err(KafkaError::NoTopic { .. }) => {
@@ -367,18 +367,6 @@ impl KafkaReader {
         Ok(None)
     }
 
-    /// The first offset, and the one behind the last, whether or not transactions are open before it.
-    async fn range(&self) -> Result<(i64, i64), KafkaError> {
-        let none = || KafkaError::Unavailable { reason: format!("no broker tells the offsets of {}", self.at()) };
-        let admin = self.table.admin().map_err(|error| KafkaError::Broken { reason: error.to_string() })?;
-        let mut range = [0, 0];
-        for (offset, place) in range.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
-            let asked = admin.offsets(std::slice::from_ref(self.at()), place, Isolation::ReadUncommitted);
-            *offset = answered(ANSWERED_WITHIN, asked).await?.get(self.at()).copied().ok_or_else(none)?;
-        }
-        Ok((range[0], range[1]))
-    }
-
     fn failed(&self, error: KafkaError) -> ConnectorError {
         failed(&self.table.name, format!("read {} from offset {}", self.at(), self.position), error)
     }
@@ -408,6 +396,18 @@ impl Drop for KafkaReader {
     fn drop(&mut self) {
         self.table.set_unreachable(&self.open, None);
     }
+}
+
+/// The first offset of a partition, and the one behind the last, whether or not transactions are open before it.
+async fn range(table: &KafkaTable, at: &TopicPartition) -> Result<(i64, i64), KafkaError> {
+    let admin = table.admin().map_err(|error| KafkaError::Broken { reason: error.to_string() })?;
+    let mut range = [0, 0];
+    for (offset, place) in range.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
+        let asked = admin.offsets(std::slice::from_ref(at), place, Isolation::ReadUncommitted);
+        let none = || KafkaError::Unavailable { reason: format!("no broker tells the offsets of {at}") };
+        *offset = answered(ANSWERED_WITHIN, asked).await?.get(at).copied().ok_or_else(none)?;
+    }
+    Ok((range[0], range[1]))
 }
 
 fn size_of(record: &Record) -> usize {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     ConnectorSpec, Delivers, Ends, Input, MetadataSpec, OptionSpec, OptionType, Output, Rule, SinkSpec, SourceSpec,
     Splits,
+    format::MESSAGE_FORMATS,
     option::{DEAD_LETTER_PATH, IDLE_TIMEOUT, option, required},
 };
 
@@ -25,7 +26,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
         output: Output::Elsewhere,
         rules: &[Rule::OneOf(&["topic"])],
     }),
-    formats: &["json", "csv"],
+    formats: MESSAGE_FORMATS,
     keys: true,
     metadata: METADATA,
     options: OPTIONS,
