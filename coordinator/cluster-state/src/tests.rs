@@ -347,7 +347,7 @@ fn a_repeated_request_to_end_a_job_changes_nothing() {
 
 #[test]
 fn bytes_that_are_no_command_are_an_error() {
-    for bytes in [&b""[..], b"{}", b"{\"format\":5,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
+    for bytes in [&b""[..], b"{}", b"{\"format\":6,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
         assert!(Command::from_bytes(bytes).is_err());
     }
 }
