@@ -88,9 +88,9 @@ impl CsvDecoder {
 
     /// Decodes a message, which holds one record, with or without a line feed at its end. `multi_line` must be set.
     pub(crate) fn read_message(&mut self, message: &[u8]) -> Result<(), String> {
+        let (walk, result) = self.read_record(message, 0);
         let row = self.rows;
         self.rows += 1;
-        let (walk, result) = self.read_record(message, 0);
         let result = match walk {
             Walk::Open => Err("a quoted field does not end before the end of the message".to_owned()),
             Walk::Record(end) if result.is_ok() && end < message.len() => {

@@ -114,10 +114,6 @@ impl ScalarColumn {
         Fault::new(format!("expected {}, found {scalar}", sql_name(&self.data_type)))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.rows
-    }
-
     /// Fills in missing values up to `rows` rows: NULL, or defaults if the column is NOT NULL (such rows are dropped).
     pub(super) fn pad(&mut self, rows: usize) {
         let missing = rows.saturating_sub(self.rows);

@@ -52,16 +52,6 @@ impl Builder {
         Ok(())
     }
 
-    /// The number of rows.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Scalar(column) => column.len(),
-            Self::Row(column) => column.rows,
-            Self::List(column) => column.extents.len(),
-            Self::Map(column) => column.extents.len(),
-        }
-    }
-
     fn pad(&mut self, rows: usize) {
         match self {
             Self::Scalar(column) => column.pad(rows),

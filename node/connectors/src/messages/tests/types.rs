@@ -131,7 +131,9 @@ async fn round_trip(context: &ConnectorContext, case: &Case, rows: &RecordBatch)
     let mut decoder = try_decoder(context, Part::Value, &options, &columns).expect("a decoder");
     let decoded = decoder.decode(&messages).await.expect("decoded");
     assert_eq!(decoded.faults, [], "{}", case.name);
-    assert_eq!(decoder.absent(), [], "{}", case.name);
+    if rows.num_rows() > 0 {
+        assert_eq!(decoder.absent(), [], "{}", case.name);
+    }
     decoded.rows
 }
 
