@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::KafkaError;
+use crate::{KafkaError, TokenSource};
 
 /// Opens clients. No client connects before it is asked something.
 pub trait Kafka: Send + Sync + fmt::Debug {
@@ -43,18 +43,38 @@ pub trait Kafka: Send + Sync + fmt::Debug {
 
 /// Properties of a client, by librdkafka's names, with `bootstrap.servers` among them. `Debug` shows no values, since some are
 /// secret.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, Default)]
 pub struct ClientConfig {
     /// The properties.
     pub properties: BTreeMap<String, String>,
     /// The most bytes that the client may hold in queues.
     pub queue_bytes: u64,
+    /// Gives the tokens for `sasl.mechanism=OAUTHBEARER`.
+    pub token: Option<Arc<dyn TokenSource>>,
 }
+
+/// Two are equal if their clients are the same; the tokens, if they come from the same source.
+impl PartialEq for ClientConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let same_tokens = match (&self.token, &other.token) {
+            (None, None) => true,
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        same_tokens && self.properties == other.properties && self.queue_bytes == other.queue_bytes
+    }
+}
+
+impl Eq for ClientConfig {}
 
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<&String> = self.properties.keys().collect();
-        f.debug_struct("ClientConfig").field("properties", &keys).field("queue_bytes", &self.queue_bytes).finish()
+        f.debug_struct("ClientConfig")
+            .field("properties", &keys)
+            .field("queue_bytes", &self.queue_bytes)
+            .field("token", &self.token)
+            .finish()
     }
 }
 

@@ -2,9 +2,18 @@
 
 mod client;
 mod error;
+#[cfg(feature = "model")]
+pub mod model;
+mod murmur2;
+mod properties;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod token;
 
 pub use client::{
     Admin, ClientConfig, Consumer, Fetched, Header, Isolation, Kafka, NewRecord, NewTopic, OffsetAt, PartitionReader,
     Producer, Record, TimestampKind, Topic, TopicId, TopicPartition, TransactionalProducer, Transactions, Wanted,
 };
 pub use error::KafkaError;
+pub use murmur2::partition_of_key;
+pub use token::{Token, TokenError, TokenSource};

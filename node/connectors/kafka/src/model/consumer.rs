@@ -1,0 +1,105 @@
+//! Reads partitions of the cluster.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{
+    faults::Call,
+    shared::{Limits, Shared},
+};
+use crate::{Consumer, Fetched, Isolation, KafkaError, PartitionReader, TopicPartition};
+
+pub(super) struct ModelConsumer {
+    shared: Arc<Shared>,
+    limits: Limits,
+    isolation: Isolation,
+    reading: Reading,
+}
+
+/// The partitions that a consumer reads.
+type Reading = Arc<Mutex<BTreeSet<TopicPartition>>>;
+
+impl ModelConsumer {
+    pub(super) fn new(shared: Arc<Shared>, limits: Limits, isolation: Isolation) -> Self {
+        Self { shared, limits, isolation, reading: Reading::default() }
+    }
+}
+
+#[async_trait]
+impl Consumer for ModelConsumer {
+    async fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn PartitionReader>, KafkaError> {
+        if !self.reading.lock().insert(partition.clone()) {
+            return Err(KafkaError::Broken { reason: format!("{partition} has a reader already") });
+        }
+        Ok(Box::new(ModelReader {
+            shared: self.shared.clone(),
+            limits: self.limits.clone(),
+            isolation: self.isolation,
+            reading: self.reading.clone(),
+            partition: partition.clone(),
+            position: offset,
+            end_told: None,
+        }))
+    }
+}
+
+struct ModelReader {
+    shared: Arc<Shared>,
+    limits: Limits,
+    isolation: Isolation,
+    reading: Reading,
+    partition: TopicPartition,
+    position: i64,
+    /// The end of which the caller was told last.
+    end_told: Option<i64>,
+}
+
+#[async_trait]
+impl PartitionReader for ModelReader {
+    async fn next(&mut self, records_max: usize) -> Result<Fetched, KafkaError> {
+        // An answer that is lost is asked for again.
+        self.shared.begin(Call::Fetch).await?;
+        let Self { shared, limits, isolation, partition, position, end_told, .. } = self;
+        shared
+            .until(|state, _| {
+                if limits.is_away(state) || state.faults.leaderless.contains(partition) {
+                    return None;
+                }
+                let slice = match state.cluster.read(partition, *position, records_max.max(1), *isolation) {
+                    Ok(slice) => slice,
+                    Err(error) => return Some(Err(error)),
+                };
+                if let Some(last) = slice.records.last() {
+                    *position = last.offset + 1;
+                    return Some(Ok(Fetched::Records(slice.records)));
+                }
+                *position = slice.next;
+                let is_new_end = *position >= slice.end && *end_told != Some(*position);
+                is_new_end.then(|| {
+                    *end_told = Some(*position);
+                    Ok(Fetched::CaughtUp)
+                })
+            })
+            .await
+    }
+
+    fn position(&self) -> i64 {
+        self.position
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let of = &self.partition;
+        self.shared.with(|state, _| {
+            let has_leader = !state.faults.leaderless.contains(of);
+            self.limits.trouble(state).or_else(|| (!has_leader).then(|| format!("{of} has no leader")))
+        })
+    }
+}
+
+impl Drop for ModelReader {
+    fn drop(&mut self) {
+        self.reading.lock().remove(&self.partition);
+    }
+}

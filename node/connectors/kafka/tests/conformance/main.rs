@@ -1,0 +1,3 @@
+//! The suite that each client must pass (`testing::suite`), with the model.
+
+mod model;
