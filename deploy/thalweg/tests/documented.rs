@@ -174,8 +174,7 @@ fn alternatives(text: &str) -> Vec<Vec<String>> {
 /// Flags of cargo, and of the simulation and the benchmarks, that pages name.
 const OTHER_FLAGS: [&str; 4] = ["help", "json", "release", "thalweg"];
 /// Variables that tests read.
-const OTHER_VARIABLES: [&str; 4] =
-    ["THALWEG_CRASHES", "THALWEG_MOTO_SERVER", "THALWEG_DUCKDB", "THALWEG_PYFORMATS"];
+const OTHER_VARIABLES: [&str; 4] = ["THALWEG_CRASHES", "THALWEG_MOTO_SERVER", "THALWEG_DUCKDB", "THALWEG_PYFORMATS"];
 
 #[test]
 fn what_pages_name_of_the_command_line_exists() {

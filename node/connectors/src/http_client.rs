@@ -142,6 +142,51 @@ impl HttpClient for ReqwestClient {
 mod tests {
     use super::*;
 
+    /// Answers one request with these bytes, and gives the request.
+    async fn served(answer: Vec<u8>, request: impl FnOnce(String) -> HttpRequest) -> (HttpAnswer, String) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        #[allow(clippy::disallowed_methods, reason = "a test serves on the loopback")]
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        let asked = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"the end") {
+                assert!(stream.read_buf(&mut asked).await.expect("a request") > 0);
+            }
+            // Whoever has read enough hangs up.
+            let _ = stream.write_all(&answer).await;
+            String::from_utf8(asked).expect("text")
+        };
+        let client = ReqwestClient::default();
+        let (answer, asked) = tokio::join!(client.send(request(format!("http://{address}/x?y"))), asked);
+        (answer.expect("an answer"), asked)
+    }
+
+    #[tokio::test]
+    async fn requests_have_headers_and_answers_a_bound() {
+        let request = |url| HttpRequest {
+            method: HttpMethod::Post,
+            url,
+            headers: vec![("content-type", "text/x".to_owned()), ("authorization", "Basic x".to_owned())],
+            body: Bytes::from_static(b"the end"),
+            timeout: Duration::from_secs(30),
+            answer_bytes_max: 100,
+        };
+        let head = "HTTP/1.1 404 Not Found\r\nretry-after: 7\r\ncontent-length: ";
+        let (answer, asked) = served(format!("{head}3\r\n\r\nabc").into_bytes(), request).await;
+        let retry_after = Some(Duration::from_secs(7));
+        assert_eq!(answer, HttpAnswer { status: 404, retry_after, body: "abc".into(), is_cut: false });
+        assert!(asked.starts_with("POST /x?y HTTP/1.1\r\n") && asked.ends_with("\r\n\r\nthe end"), "{asked}");
+        let lower = asked.to_lowercase();
+        assert!(lower.contains("content-type: text/x\r\n") && lower.contains("authorization: basic x\r\n"), "{asked}");
+        for (length, is_cut) in [(100, false), (101, true), (1 << 20, true)] {
+            let body = "z".repeat(length);
+            let (answer, _) = served(format!("{head}{length}\r\n\r\n{body}").into_bytes(), request).await;
+            assert_eq!((answer.body.len(), answer.is_cut), (100, is_cut), "{length}");
+        }
+    }
+
     #[test]
     fn nothing_secret_is_shown() {
         let request = HttpRequest {

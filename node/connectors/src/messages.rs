@@ -41,22 +41,14 @@ struct MessageFormat {
     encoder: OpenEncoder,
 }
 
-type OpenDecoder =
-    fn(&FormatView, &SchemaRef, &ConnectorContext) -> Result<Box<dyn MessageDecoder>, ConnectorError>;
+type OpenDecoder = fn(&FormatView, &SchemaRef, &ConnectorContext) -> Result<Box<dyn MessageDecoder>, ConnectorError>;
 /// The text is the subject that the schema has in a registry if the table names none.
 type OpenEncoder =
     fn(&FormatView, &str, &SchemaRef, &ConnectorContext) -> Result<Box<dyn MessageEncoder>, ConnectorError>;
 
 /// All of them.
-const FORMATS: &[MessageFormat] = &[
-    json::FORMAT,
-    csv::FORMAT,
-    avro::FORMAT,
-    avro::CONFLUENT,
-    protobuf::FORMAT,
-    protobuf::CONFLUENT,
-    raw::FORMAT,
-];
+const FORMATS: &[MessageFormat] =
+    &[json::FORMAT, csv::FORMAT, avro::FORMAT, avro::CONFLUENT, protobuf::FORMAT, protobuf::CONFLUENT, raw::FORMAT];
 
 /// A decoder of a part of a table's messages. `columns`: those of this part, in the order of the result; if only some of the part's
 /// are read, the schema's metadata names all of them (`TABLE_COLUMNS`). Opening asks nothing over the network.

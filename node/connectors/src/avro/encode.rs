@@ -117,7 +117,7 @@ fn mismatch() -> Fault {
 #[cold]
 fn misfit(wire: &Wire, scalar: Scalar<'_>) -> Fault {
     let precise = match wire {
-        Wire::Enum(symbols) => format!("one of {}", symbols.join(", ")),
+        Wire::Enum(symbols) => format!("one of {}", symbols.iter().take(20).cloned().collect::<Vec<_>>().join(", ")),
         Wire::Bytes(Extent::Fixed(length)) => format!("{length} bytes"),
         Wire::Decimal { precision, scale, .. } => format!("decimal({precision}, {scale})"),
         Wire::Boolean
@@ -184,14 +184,14 @@ fn write_scalar(wire: &Wire, scalar: Scalar<'_>, into: &mut Vec<u8>) -> Option<(
             index(symbols.iter().position(|symbol| symbol == value)?, into);
         }
         (Wire::Decimal { extent, precision, scale }, Scalar::Decimal { unscaled, scale: from }) => {
-            write_decimal(decimal_in((unscaled, from), digits(*precision), *scale)?, *extent, into)?;
+            write_decimal(in_scale((unscaled, from), *precision, *scale)?, *extent, into)?;
         }
         (Wire::Decimal { extent, precision, scale }, Scalar::Integer(value)) => {
-            write_decimal(decimal_in((i128::from(value), 0), digits(*precision), *scale)?, *extent, into)?;
+            write_decimal(in_scale((i128::from(value), 0), *precision, *scale)?, *extent, into)?;
         }
         (Wire::Date, Scalar::Date(days)) => write_long(i64::from(days), into),
-        (Wire::TimeMillis, Scalar::Time(nanos)) => write_long(nanos.div_euclid(1_000_000), into),
-        (Wire::TimeMicros, Scalar::Time(nanos)) => write_long(nanos.div_euclid(1_000), into),
+        (Wire::TimeMillis, Scalar::Time(nanos)) if nanos % 1_000_000 == 0 => write_long(nanos / 1_000_000, into),
+        (Wire::TimeMicros, Scalar::Time(nanos)) if nanos % 1_000 == 0 => write_long(nanos / 1_000, into),
         (Wire::Timestamp(unit), Scalar::Timestamp(value, from)) => write_long(in_unit(value, from, *unit)?, into),
         (Wire::Uuid(extent), Scalar::Text(text)) => sized(*extent, &uuid_bytes(text)?, into)?,
         (Wire::Uuid(extent), Scalar::Bytes(bytes)) if bytes.len() == 16 => sized(*extent, bytes, into)?,
@@ -216,13 +216,20 @@ fn write_scalar(wire: &Wire, scalar: Scalar<'_>, into: &mut Vec<u8>) -> Option<(
     Some(())
 }
 
-/// The digits of a decimal that is written; columns have no more than 38.
-fn digits(precision: usize) -> u8 {
-    u8::try_from(precision.min(38)).unwrap_or(38)
+/// A decimal in units of another scale; `None` if it has too many digits, or would lose some. Columns have no more than 38.
+fn in_scale(from: (i128, i8), precision: usize, scale: i8) -> Option<i128> {
+    let value = decimal_in(from, u8::try_from(precision.min(38)).unwrap_or(38), scale)?;
+    let (unscaled, own) = from;
+    (own <= scale || decimal_in((value, scale), 38, own) == Some(unscaled)).then_some(value)
 }
 
+/// A time in another unit; `None` if it is too far away, or would lose digits.
 fn in_unit(value: i64, from: TimeUnit, to: TimeUnit) -> Option<i64> {
-    if from == to { Some(value) } else { Moment::from_unit(value, from).in_unit(to) }
+    if from == to {
+        return Some(value);
+    }
+    let moment = Moment::from_unit(value, from);
+    moment.in_unit(to).filter(|value| Moment::from_unit(*value, to) == moment)
 }
 
 /// Appends a number as its bytes in two's complement, the highest first: as few as it needs, or all of a fixed length.

@@ -1,10 +1,10 @@
 //! Where each field of a schema gets its value from when rows are written.
 //!
-//! A field gets the column of its name. A field without a column is written as null, so null must be one of its branches; a
-//! column without a field is an error. Of a union, the first branch is taken that holds every value of the column; failing
-//! that, the first that holds some.
+//! A field gets the column of its name, and its values as they are: what would lose digits does not fit. A field without a
+//! column is written as null, so null must be one of its branches; a column without a field is an error. Of a union, the first
+//! branch is taken that holds every value of the column; failing that, the first that holds some.
 
-use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields};
 
 use super::{
     resolve::{below, map_value, of_column},
@@ -44,7 +44,10 @@ pub(super) enum ValuePlan {
     List(Box<ValuePlan>),
     Map(Box<ValuePlan>),
     /// The indexes of the branch for NULL and of the one for all else.
-    Union { null: Option<usize>, other: Option<(usize, Box<ValuePlan>)> },
+    Union {
+        null: Option<usize>,
+        other: Option<(usize, Box<ValuePlan>)>,
+    },
 }
 
 impl WritePlan {
@@ -205,8 +208,9 @@ fn holds(wire: &Wire, from: &DataType) -> Option<bool> {
             Some(is_wide && own <= *scale && before(i64::from(digits), own) <= room && *precision <= 38)
         }
         (Wire::Date, D::Date32) => Some(true),
-        (Wire::TimeMillis | Wire::TimeMicros, D::Time32(_) | D::Time64(_)) => Some(true),
-        (Wire::Timestamp(unit), D::Timestamp(from, _)) => Some(!is_finer(*unit, *from)),
+        // A finer time may be too far away, a coarser one has fewer digits.
+        (Wire::TimeMillis | Wire::TimeMicros, D::Time32(_) | D::Time64(_)) => Some(false),
+        (Wire::Timestamp(unit), D::Timestamp(from, _)) => Some(unit == from),
         (Wire::Uuid(_), from) => (is_bytes || is_text(from)).then_some(false),
         (
             Wire::Boolean
@@ -221,17 +225,6 @@ fn holds(wire: &Wire, from: &DataType) -> Option<bool> {
             _,
         ) => None,
     }
-}
-
-/// Whether a unit is finer than another.
-fn is_finer(unit: TimeUnit, than: TimeUnit) -> bool {
-    let rank = |unit| match unit {
-        TimeUnit::Second => 0,
-        TimeUnit::Millisecond => 1,
-        TimeUnit::Microsecond => 2,
-        TimeUnit::Nanosecond => 3,
-    };
-    rank(unit) > rank(than)
 }
 
 /// Writes a number: zigzag, seven bits a byte, the lowest first.

@@ -70,7 +70,9 @@ impl ReadPlan {
         let mut resolver = Resolver { schema, parts: 0 };
         let is_record = |id: NodeId| matches!(schema.node(id), Node::Record(_));
         match (schema.node(schema.root()), columns.as_ref()) {
-            (Node::Record(fields), _) => resolver.row(fields, columns).map(Self::Row).map_err(|reason| of_column(&reason)),
+            (Node::Record(fields), _) => {
+                resolver.row(fields, columns).map(Self::Row).map_err(|reason| of_column(&reason))
+            }
             (Node::Union(branches), [_] | []) if !branches.iter().any(|branch| is_record(*branch)) => {
                 resolver.only(columns)
             }

@@ -46,7 +46,11 @@ pub(super) enum Wire {
     Text,
     Bytes(Extent),
     Enum(Vec<String>),
-    Decimal { extent: Extent, precision: usize, scale: i8 },
+    Decimal {
+        extent: Extent,
+        precision: usize,
+        scale: i8,
+    },
     Date,
     TimeMillis,
     TimeMicros,
@@ -134,7 +138,9 @@ fn with_references(text: &str, references: &[String]) -> Result<(Value, Option<(
     let parse = |text: &str| match serde_json::from_str::<Value>(text) {
         Ok(value) => Ok(value),
         // The name of a type alone, as the registry gives it without quotes.
-        Err(_) if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte)) && !text.is_empty() => {
+        Err(_)
+            if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte)) && !text.is_empty() =>
+        {
             Ok(Value::String(text.to_owned()))
         }
         Err(error) => Err(format!("the schema is not JSON: {error}")),

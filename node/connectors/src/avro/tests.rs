@@ -73,10 +73,12 @@ fn read(reader: &AvroReader, columns: &SchemaRef, datums: &[Vec<u8>]) -> RecordB
 fn line() -> impl Strategy<Value = Value> {
     let nested = || (option::of(any::<i32>()), option::of(".{0,8}")).prop_map(|(x, y)| json!({ "x": x, "y": y }));
     let float = any::<f64>().prop_filter("finite", |value| value.is_finite());
-    let scalars = (any::<i64>(), option::of(any::<i32>()), option::of(float), option::of(any::<bool>()), option::of(".{0,12}"));
+    let scalars =
+        (any::<i64>(), option::of(any::<i32>()), option::of(float), option::of(any::<bool>()), option::of(".{0,12}"));
     let times = (option::of(-10i64.pow(14)..10i64.pow(14)), option::of(vec(any::<u8>(), 0..9)));
     // One entry at most: the library keeps them in no order.
-    let parts = (option::of(nested()), option::of(vec(option::of(nested()), 0..4)), option::of((".{0,4}", any::<i64>())));
+    let parts =
+        (option::of(nested()), option::of(vec(option::of(nested()), 0..4)), option::of((".{0,4}", any::<i64>())));
     (scalars, times, parts).prop_map(|((l, i, d, b, s), (p, y), (r, a, m))| {
         let y = y.map(|bytes| {
             let mut text = Vec::new();
@@ -150,8 +152,14 @@ fn schemas_of_any_text_are_understood_or_refused() {
         ("{\"type\":\"fixed\",\"name\":\"a\",\"size\":-1}", false),
         ("{\"type\":\"enum\",\"name\":\"a\",\"symbols\":[\"A\",\"A\"]}", false),
         // Defaults are for readers; some that others take the parser would refuse.
-        ("{\"type\":\"record\",\"name\":\"a\",\"fields\":[{\"name\":\"x\",\"type\":{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":4,\"scale\":2},\"default\":\"\\u0000\"}]}", true),
-        ("{\"type\":\"record\",\"name\":\"a\",\"fields\":[{\"name\":\"x\",\"type\":\"long\",\"default\":\"none\"}]}", true),
+        (
+            "{\"type\":\"record\",\"name\":\"a\",\"fields\":[{\"name\":\"x\",\"type\":{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":4,\"scale\":2},\"default\":\"\\u0000\"}]}",
+            true,
+        ),
+        (
+            "{\"type\":\"record\",\"name\":\"a\",\"fields\":[{\"name\":\"x\",\"type\":\"long\",\"default\":\"none\"}]}",
+            true,
+        ),
         ("{\"type\":\"long\",\"logicalType\":\"from-elsewhere\"}", true),
         ("{\"type\":{\"type\":\"record\",\"name\":\"b\",\"fields\":[]},\"name\":\"c\"}", true),
     ] {
@@ -164,7 +172,9 @@ fn schemas_of_any_text_are_understood_or_refused() {
 #[test]
 fn a_record_within_itself_is_no_endless_one() {
     let endless = r#"{"type":"record","name":"a","fields":[{"name":"x","type":"a"},{"name":"y","type":"a"}]}"#;
-    let outer = format!(r#"{{"type":"record","name":"o","fields":[{{"name":"e","type":{endless}}},{{"name":"n","type":"int"}}]}}"#);
+    let outer = format!(
+        r#"{{"type":"record","name":"o","fields":[{{"name":"e","type":{endless}}},{{"name":"n","type":"int"}}]}}"#
+    );
     let own = Arc::new(AvroSchema::parse(&outer, &[]).expect("a schema"));
     let columns = schema(&[("n", DataType::Int32, false)]);
     let reader = AvroReader::new(own, columns.fields()).expect("it fits");

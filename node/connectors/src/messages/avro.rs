@@ -25,7 +25,9 @@ pub(super) const FORMAT: MessageFormat = MessageFormat {
         let options = view.options();
         // Not the one that the columns give: a query may read some of them, and others are in each datum.
         let text = options.text(SCHEMA).ok_or_else(|| {
-            options.error(format!("messages of format 'avro' are read with the schema that they were written with: set '{SCHEMA}'"))
+            options.error(format!(
+                "messages of format 'avro' are read with the schema that they were written with: set '{SCHEMA}'"
+            ))
         })?;
         let schema = AvroSchema::parse(text, &[]);
         let reader = schema.and_then(|schema| AvroReader::new(Arc::new(schema), columns.fields()));
@@ -81,13 +83,7 @@ impl RegisteredFormat for RegisteredAvro {
         AvroReader::new(Arc::new(schema), &self.columns)
     }
 
-    fn read(
-        &self,
-        reader: &mut AvroReader,
-        bytes: &[u8],
-        root: &mut RowColumn,
-        row: usize,
-    ) -> Result<(), Fault> {
+    fn read(&self, reader: &mut AvroReader, bytes: &[u8], root: &mut RowColumn, row: usize) -> Result<(), Fault> {
         read(reader, bytes, root, row)
     }
 

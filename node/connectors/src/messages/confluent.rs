@@ -58,13 +58,7 @@ pub(super) trait RegisteredFormat: Send + Sync + 'static {
     fn reader(&self, registered: Registered) -> Result<Self::Reader, String>;
 
     /// Reads what stands behind the id into the columns of a row.
-    fn read(
-        &self,
-        reader: &mut Self::Reader,
-        bytes: &[u8],
-        root: &mut RowColumn,
-        row: usize,
-    ) -> Result<(), Fault>;
+    fn read(&self, reader: &mut Self::Reader, bytes: &[u8], root: &mut RowColumn, row: usize) -> Result<(), Fault>;
 
     /// The names of the fields of messages that a reader reads.
     fn names(&self, reader: &Self::Reader) -> Vec<String>;

@@ -15,9 +15,7 @@ use crate::{
     ConnectorContext, ConnectorError,
     avro::{Datum, write_long},
     json::Fault,
-    protobuf::{
-        Definition, ProtobufReader, ProtobufWriter, compile_file, compile_text, derive, path_of, read_set,
-    },
+    protobuf::{Definition, ProtobufReader, ProtobufWriter, compile_file, compile_text, derive, path_of, read_set},
     typed::{Cells, RowColumn},
 };
 
@@ -30,8 +28,7 @@ pub(super) const FORMAT: MessageFormat = MessageFormat {
         let options = view.options();
         let message = definition(view, context)?.message(options.text("protobuf.message"));
         let reads_defaults = options.is_true("protobuf.read-default-values");
-        let reader =
-            message.and_then(|message| ProtobufReader::new(message, columns.fields(), reads_defaults));
+        let reader = message.and_then(|message| ProtobufReader::new(message, columns.fields(), reads_defaults));
         let reader = reader.map_err(|reason| options.error(reason))?;
         let names = reader.names();
         let absent = absent_of(columns, names.iter().map(String::as_str));
@@ -76,10 +73,7 @@ fn definition(view: &FormatView, context: &ConnectorContext) -> Result<Definitio
 }
 
 /// The definition that messages are written with, what writes them, and the path of their message in it.
-fn own_schema(
-    view: &FormatView,
-    columns: &SchemaRef,
-) -> Result<(String, ProtobufWriter, Vec<u8>), ConnectorError> {
+fn own_schema(view: &FormatView, columns: &SchemaRef) -> Result<(String, ProtobufWriter, Vec<u8>), ConnectorError> {
     const SCHEMA: &str = "protobuf-confluent.schema";
     let options = view.options();
     let text = match options.text(SCHEMA) {
@@ -148,13 +142,7 @@ impl RegisteredFormat for RegisteredProtobuf {
         Ok(ProtobufReaders { definition, readers: HashMap::new() })
     }
 
-    fn read(
-        &self,
-        reader: &mut ProtobufReaders,
-        bytes: &[u8],
-        root: &mut RowColumn,
-        row: usize,
-    ) -> Result<(), Fault> {
+    fn read(&self, reader: &mut ProtobufReaders, bytes: &[u8], root: &mut RowColumn, row: usize) -> Result<(), Fault> {
         let (path, bytes) = read_path(bytes)?;
         let ProtobufReaders { definition, readers } = reader;
         if !readers.contains_key(&path) {

@@ -28,7 +28,7 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often each address is asked.
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 8;
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const DELAY_MAX: Duration = Duration::from_secs(5);
 /// The longest answer.
@@ -125,10 +125,13 @@ impl Registry {
         let mut credentials = options.text(&user_info).map(str::to_owned);
         let mut addresses = Vec::new();
         for text in options.required(&key)?.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            let address = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+            let address =
+                Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
             // Not shown: it may hold a password.
             let mut address = address.ok_or_else(|| {
-                options.error(format!("option '{key}': expected http://HOST:PORT or https://HOST:PORT, or several with commas"))
+                options.error(format!(
+                    "option '{key}': expected http://HOST:PORT or https://HOST:PORT, or several with commas"
+                ))
             })?;
             if let Some(password) = address.password() {
                 credentials.get_or_insert(format!("{}:{password}", address.username()));

@@ -97,7 +97,8 @@ pub(crate) fn compile_file(path: &str, allowed: &AllowedPaths) -> Result<Definit
 pub(crate) fn read_set(path: &str, allowed: &AllowedPaths) -> Result<Definition, String> {
     let local = local_path(path).ok_or("it must be a local path")?;
     let bytes = read_file(&local, allowed)?;
-    let pool = DescriptorPool::decode(bytes.as_slice()).map_err(|error| format!("it is no FileDescriptorSet: {error}"))?;
+    let pool =
+        DescriptorPool::decode(bytes.as_slice()).map_err(|error| format!("it is no FileDescriptorSet: {error}"))?;
     let is_own = |file: &FileDescriptor| !file.name().starts_with("google/protobuf/");
     let messages = pool.files().filter(is_own).flat_map(|file| file.messages().collect::<Vec<_>>()).collect();
     Ok(Definition { messages })

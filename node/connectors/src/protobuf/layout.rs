@@ -147,8 +147,7 @@ fn shape(field: &FieldDescriptor, from: &DataType) -> Laid<Shape> {
         let (key_column, value_column) = key_and_value(entries).ok_or("a map's entries must have a key and a value")?;
         let key = entry.map_entry_key_field().kind();
         let fits = wire_of(&key).and_then(|wire| Some((wire, holds(wire, key_column.data_type())?)));
-        let (wire, all_keys) =
-            fits.ok_or_else(|| misfit(key_column.data_type(), &format!("a key of type {key:?}")))?;
+        let (wire, all_keys) = fits.ok_or_else(|| misfit(key_column.data_type(), &format!("a key of type {key:?}")))?;
         let (plan, all) = value(&entry.map_entry_value_field().kind(), value_column.data_type())
             .map_err(|reason| below("[]", &reason))?;
         return Ok((Shape::Map(wire, plan), all && all_keys && !value_column.is_nullable()));
@@ -180,9 +179,7 @@ fn value(kind: &Protobuf, from: &DataType) -> Laid<ValuePlan> {
             }
         }
         (Protobuf::Enum(choice), from) if is_text(from) => Ok((ValuePlan::EnumName(choice.clone()), false)),
-        (Protobuf::Enum(_), from) if is_whole => {
-            Ok((ValuePlan::Scalar(Wire::Int32), !matches!(from, DataType::Int64)))
-        }
+        (Protobuf::Enum(_), from) if is_whole => Ok((ValuePlan::Scalar(Wire::Int32), !matches!(from, DataType::Int64))),
         (Protobuf::String, from) if Kind::Literal.goes_into(from) => Ok((ValuePlan::Literal, true)),
         (kind, from) => match wire_of(kind).and_then(|wire| Some((wire, holds(wire, from)?))) {
             Some((wire, all)) => Ok((ValuePlan::Scalar(wire), all)),
@@ -229,9 +226,7 @@ fn holds(wire: Wire, from: &DataType) -> Option<bool> {
         Wire::Uint32 | Wire::Fixed32 => is_whole.then_some(false),
         Wire::Uint64 | Wire::Fixed64 => (is_whole || matches!(from, D::Decimal128(_, 0))).then_some(false),
         Wire::Float => matches!(from, D::Float32).then_some(true),
-        Wire::Double => {
-            matches!(from, D::Float32 | D::Float64 | D::Int8 | D::Int16 | D::Int32).then_some(true)
-        }
+        Wire::Double => matches!(from, D::Float32 | D::Float64 | D::Int8 | D::Int16 | D::Int32).then_some(true),
         Wire::Text => is_text(from).then_some(true),
         Wire::Bytes => (is_bytes || is_text(from)).then_some(true),
     }

@@ -37,16 +37,10 @@ impl ProtobufReader {
         self.fields(&self.plan, &message, root, row)
     }
 
-    fn fields(
-        &self,
-        plan: &RowPlan,
-        message: &DynamicMessage,
-        into: &mut RowColumn,
-        row: usize,
-    ) -> Result<(), Fault> {
-        plan.fields.iter().try_for_each(|plan| {
-            into.read_field(plan.column, |builder| self.field(plan, message, builder, row))
-        })
+    fn fields(&self, plan: &RowPlan, message: &DynamicMessage, into: &mut RowColumn, row: usize) -> Result<(), Fault> {
+        plan.fields
+            .iter()
+            .try_for_each(|plan| into.read_field(plan.column, |builder| self.field(plan, message, builder, row)))
     }
 
     fn field(
@@ -111,9 +105,7 @@ impl ProtobufReader {
             (ValuePlan::Literal, Value::String(text), Builder::Scalar(column)) => {
                 column.push(row, Scalar::Literal(text))
             }
-            (ValuePlan::Plain, value, Builder::Scalar(column)) => {
-                column.push(row, scalar(value).ok_or_else(mismatch)?)
-            }
+            (ValuePlan::Plain, value, Builder::Scalar(column)) => column.push(row, scalar(value).ok_or_else(mismatch)?),
             _ => Err(mismatch()),
         }
     }
@@ -147,11 +139,7 @@ fn push_name(choice: &EnumDescriptor, number: i32, column: &mut ScalarColumn, ro
     }
 }
 
-fn moment(
-    message: &DynamicMessage,
-    seconds: &FieldDescriptor,
-    nanos: &FieldDescriptor,
-) -> Result<Moment, Fault> {
+fn moment(message: &DynamicMessage, seconds: &FieldDescriptor, nanos: &FieldDescriptor) -> Result<Moment, Fault> {
     let seconds = message.get_field(seconds).as_i64().ok_or_else(mismatch)?;
     let nanos = message.get_field(nanos).as_i32().ok_or_else(mismatch)?;
     match u32::try_from(nanos) {

@@ -118,7 +118,8 @@ fn value(kind: &Protobuf, wanted: &DataType) -> Result<ValuePlan, String> {
     match (kind, wanted) {
         (Protobuf::Message(message), DataType::Struct(columns)) => RowPlan::of(message, columns).map(ValuePlan::Row),
         (Protobuf::Message(message), DataType::Timestamp(..)) if message.full_name() == TIMESTAMP => {
-            let field = |name: &str| message.get_field_by_name(name).ok_or_else(|| format!("{TIMESTAMP} has no {name}"));
+            let field =
+                |name: &str| message.get_field_by_name(name).ok_or_else(|| format!("{TIMESTAMP} has no {name}"));
             Ok(ValuePlan::Timestamp(field("seconds")?, field("nanos")?))
         }
         (Protobuf::Message(message), wanted) => match wrapped(message) {

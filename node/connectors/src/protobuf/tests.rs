@@ -98,7 +98,9 @@ fn absent_fields_are_null_or_have_their_defaults() {
 #[test]
 fn messages_are_those_of_the_documentation() {
     let proto = "syntax = \"proto3\"; message T { optional int32 a = 1; string b = 2; T c = 3; repeated int32 d = 4; repeated string e = 5; sint32 z = 6; }";
-    let inner = DataType::Struct(vec![Field::new("a", DataType::Int32, true), Field::new("b", DataType::Utf8View, true)].into());
+    let inner = DataType::Struct(
+        vec![Field::new("a", DataType::Int32, true), Field::new("b", DataType::Utf8View, true)].into(),
+    );
     let list = |of| DataType::List(std::sync::Arc::new(Field::new_list_field(of, true)));
     let columns = schema(&[
         ("a", DataType::Int32, true),
@@ -169,16 +171,31 @@ fn what_a_message_does_not_hold_is_a_fault() {
         Err("l[2]: an item of a repeated field cannot be NULL".to_owned()),
     ];
     assert_eq!(write(&writer, &all), expected);
-    let error = |columns: SchemaRef| ProtobufWriter::new(&message(ABSENT, "M"), columns.fields()).expect_err("it does not fit");
+    let error =
+        |columns: SchemaRef| ProtobufWriter::new(&message(ABSENT, "M"), columns.fields()).expect_err("it does not fit");
     assert_eq!(error(schema(&[("q", D::Int64, true)])), "column q: message M has no such field");
     assert_eq!(error(schema(&[("a", D::Int64, true)])), "column r: this field is required, and has no column");
     let wrong = error(schema(&[("r", D::Utf8View, true)]));
     assert_eq!(wrong, "column r: STRING cannot be written as int64");
     // Numbers of other ranges.
-    let proto = message("syntax = \"proto3\"; message M { uint32 a = 1; uint64 b = 2; int32 c = 3; double d = 4; }", "M");
-    let columns = schema(&[("a", D::Int64, true), ("b", D::Decimal128(20, 0), true), ("c", D::Int64, true), ("d", D::Int32, true)]);
+    let proto =
+        message("syntax = \"proto3\"; message M { uint32 a = 1; uint64 b = 2; int32 c = 3; double d = 4; }", "M");
+    let columns = schema(&[
+        ("a", D::Int64, true),
+        ("b", D::Decimal128(20, 0), true),
+        ("c", D::Int64, true),
+        ("d", D::Int32, true),
+    ]);
     let writer = ProtobufWriter::new(&proto, columns.fields()).expect("it fits");
-    let all = rows(&columns, &[r#"{"a":4294967295,"b":18446744073709551615,"c":-1,"d":1}"#, r#"{"a":-1}"#, r#"{"b":18446744073709551616}"#, r#"{"c":2147483648}"#]);
+    let all = rows(
+        &columns,
+        &[
+            r#"{"a":4294967295,"b":18446744073709551615,"c":-1,"d":1}"#,
+            r#"{"a":-1}"#,
+            r#"{"b":18446744073709551616}"#,
+            r#"{"c":2147483648}"#,
+        ],
+    );
     let written = write(&writer, &all);
     let most = b"\x08\xff\xff\xff\xff\x0f\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x21\x00\x00\x00\x00\x00\x00\xf0\x3f";
     assert_eq!(written[0], Ok(most.to_vec()));
@@ -271,7 +288,10 @@ message Row {
     let odd = schema(&[("Row2", D::Int64, true), ("r", D::Struct(vec![Field::new("x", D::Int32, true)].into()), true)]);
     let text = derive(odd.fields()).expect("a definition");
     ProtobufWriter::new(&message(&text, "thalweg.Row"), odd.fields()).expect("it fits");
-    let lists = D::List(std::sync::Arc::new(Field::new_list_field(D::List(std::sync::Arc::new(Field::new_list_field(D::Int64, true))), true)));
+    let lists = D::List(std::sync::Arc::new(Field::new_list_field(
+        D::List(std::sync::Arc::new(Field::new_list_field(D::Int64, true))),
+        true,
+    )));
     let error = derive(schema(&[("l", lists, true)]).fields()).expect_err("there is none");
     assert_eq!(error, "column l[]: ARRAYs and MAPs within one another have no type in Protobuf");
 }

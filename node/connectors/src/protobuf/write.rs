@@ -229,12 +229,7 @@ fn timestamp_message(value: i64, unit: TimeUnit) -> Vec<u8> {
 }
 
 /// Appends a field of a value without parts. `is_always`: also if it is the default.
-fn scalar(
-    (number, is_always): (u32, bool),
-    wire: Wire,
-    scalar: Scalar<'_>,
-    into: &mut Vec<u8>,
-) -> Result<(), Fault> {
+fn scalar((number, is_always): (u32, bool), wire: Wire, scalar: Scalar<'_>, into: &mut Vec<u8>) -> Result<(), Fault> {
     let bits = bits(wire, scalar).ok_or_else(|| misfit(wire, scalar))?;
     if is_always || !bits.is_default() {
         tag(number, bits.wire_type(), into);

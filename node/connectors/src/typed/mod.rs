@@ -5,8 +5,8 @@
 //! RecordBatch --cells--> Scalar --(format)--> bytes
 //! ```
 //!
-//! Both ways a value is changed as in all formats: times are rounded down to the column's precision, numbers to the scale
-//! of a DECIMAL. What does not fit is a fault of its row.
+//! Values are changed as in all formats: times are rounded down to the column's precision, numbers to the scale of a DECIMAL.
+//! What does not fit is a fault of its row.
 
 mod cells;
 mod column;

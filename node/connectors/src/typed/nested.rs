@@ -82,9 +82,8 @@ pub(crate) struct RowColumn {
 
 impl RowColumn {
     pub(super) fn new(fields: &Fields, nullable: bool) -> Result<Self, String> {
-        let child = |field: &FieldRef| {
-            Builder::of(field).map_err(|reason| format!("column {}: {reason}", field.name()))
-        };
+        let child =
+            |field: &FieldRef| Builder::of(field).map_err(|reason| format!("column {}: {reason}", field.name()));
         let children = fields.iter().map(child).collect::<Result<_, _>>()?;
         Ok(Self { fields: fields.clone(), children, nulls: NullBufferBuilder::new(0), nullable, rows: 0 })
     }

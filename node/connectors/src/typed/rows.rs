@@ -21,10 +21,7 @@ impl Rows {
     }
 
     /// Reads a row, given the columns and the row's index.
-    pub(crate) fn read(
-        &mut self,
-        read: impl FnOnce(&mut RowColumn, usize) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn read(&mut self, read: impl FnOnce(&mut RowColumn, usize) -> Result<(), Fault>) -> Result<(), Fault> {
         let row = self.rows;
         self.rows += 1;
         let result = read(&mut self.root, row);

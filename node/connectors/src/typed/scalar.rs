@@ -70,9 +70,7 @@ impl Kind {
             Self::Date => matches!(data_type, D::Date32),
             Self::Time => matches!(data_type, D::Time64(_)),
             Self::Timestamp => matches!(data_type, D::Timestamp(..)),
-            Self::Literal => {
-                is_decimal || matches!(data_type, D::Date32 | D::Time64(_) | D::Timestamp(..))
-            }
+            Self::Literal => is_decimal || matches!(data_type, D::Date32 | D::Time64(_) | D::Timestamp(..)),
         }
     }
 }

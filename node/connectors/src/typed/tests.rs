@@ -67,7 +67,12 @@ fn values_go_into_the_columns_that_hold_them() {
             &[r#""1969-12-31 23:59:59.999""#, r#""1969-12-31 23:59:59.999""#],
             1,
         ),
-        (DataType::Timestamp(micros, None), &[S::Timestamp(1, micros), S::Literal("x")], &[r#""1970-01-01 00:00:00.000001""#], 1),
+        (
+            DataType::Timestamp(micros, None),
+            &[S::Timestamp(1, micros), S::Literal("x")],
+            &[r#""1970-01-01 00:00:00.000001""#],
+            1,
+        ),
         (DataType::Boolean, &[S::Boolean(true), S::Integer(1)], &["true"], 1),
     ] {
         let (got, wrong) = read(&data_type, scalars);
@@ -123,7 +128,8 @@ fn numbers(builder: &mut Builder, row: usize, items: &[Option<i64>]) -> Result<(
 /// Whatever a faulty row left in the columns, the others are whole.
 #[test]
 fn a_fault_in_an_item_takes_its_row_alone() {
-    let mut rows = Rows::new(&schema(&[("l", nested(), true), ("m", DataType::Int64, false)])).expect("it can be built");
+    let mut rows =
+        Rows::new(&schema(&[("l", nested(), true), ("m", DataType::Int64, false)])).expect("it can be built");
     let mut read = |items: Option<&[Option<i64>]>| {
         rows.read(|root, row| {
             root.read_field(0, |list| match items {
@@ -146,12 +152,7 @@ fn a_fault_in_an_item_takes_its_row_alone() {
     let batch = rows.finish().expect("a batch");
     assert_eq!(
         to_lines(&batch),
-        [
-            r#"{"l":[{"n":1},{"n":null}],"m":7}"#,
-            r#"{"l":null,"m":7}"#,
-            r#"{"l":[],"m":7}"#,
-            r#"{"l":[{"n":4}],"m":7}"#
-        ]
+        [r#"{"l":[{"n":1},{"n":null}],"m":7}"#, r#"{"l":null,"m":7}"#, r#"{"l":[],"m":7}"#, r#"{"l":[{"n":4}],"m":7}"#]
     );
     assert_eq!(rows.finish().expect("an empty batch").num_rows(), 0);
 }

@@ -188,8 +188,7 @@ const REGISTRY_URL: &str =
     "The address of the schema registry, such as https://registry:8081; several are separated by commas.";
 const SUBJECT: &str =
     "The subject that the schema of written messages is registered under; without it, TOPIC-value or TOPIC-key.";
-const READ_DEFAULT_VALUES: &str =
-    "Whether a field that a message lacks has its default value. If not, it is NULL where the definition tells lacking it from having the default (optional, oneof, proto2).";
+const READ_DEFAULT_VALUES: &str = "Whether a field that a message lacks has its default value. If not, it is NULL where the definition tells lacking it from having the default (optional, oneof, proto2).";
 
 const fn user_info(key: &'static str) -> OptionSpec {
     option(key, OptionType::Text, "", "USER:PASSWORD for the schema registry.")

@@ -41,7 +41,8 @@ async fn a_file_is_read_on_from_each_position() {
     for codec in ["null", "snappy"] {
         let folder = folder();
         let file = file_of(&folder, codec, 20_000).await;
-        let expected: Vec<String> = (0..20_000).step_by(5_000).flat_map(|first| to_lines(&numbers_from(first, 5_000))).collect();
+        let expected: Vec<String> =
+            (0..20_000).step_by(5_000).flat_map(|first| to_lines(&numbers_from(first, 5_000))).collect();
         let table = avro(&file, columns(), 3_000, &[("source.split-size", "1 b")]);
         assert_eq!(table.discover().await.expect("listed").len(), 1, "a file is one split");
         for given in [read_all(&*table).await.expect("readable"), read_all_resuming(&*table).await.expect("readable")] {
@@ -164,7 +165,8 @@ async fn what_cannot_be_skipped_takes_the_rest_of_its_block() {
 async fn rows_that_a_schema_does_not_hold_are_unfit() {
     let folder = folder();
     let directory = path(&folder);
-    let text = r#"{"type":"record","name":"r","fields":[{"name":"n","type":"int"},{"name":"s","type":["null","string"]}]}"#;
+    let text =
+        r#"{"type":"record","name":"r","fields":[{"name":"n","type":"int"},{"name":"s","type":["null","string"]}]}"#;
     let options = [("path", directory.as_str()), ("format", "avro"), ("avro.schema", text)];
     let spec = sink("filesystem", &options);
     let writer = open_sink_writer(&spec, columns(), identity(1, 1, 0), &context()).expect("a writer");
@@ -174,5 +176,7 @@ async fn rows_that_a_schema_does_not_hold_are_unfit() {
     assert_eq!(unfit[0].reason, "n: the schema expects int, found 2147483648");
     let wrong = [("path", directory.as_str()), ("format", "avro"), ("avro.schema", "\"string\"")];
     let error = open_sink_writer(&sink("filesystem", &wrong), columns(), identity(1, 1, 0), &context()).err();
-    assert!(error.is_some_and(|error| error.to_string().contains("option 'avro.schema': the schema is of type string")));
+    assert!(
+        error.is_some_and(|error| error.to_string().contains("option 'avro.schema': the schema is of type string"))
+    );
 }

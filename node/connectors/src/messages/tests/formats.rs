@@ -23,12 +23,7 @@ async fn a_message_is_one_object() {
         br#"  {"a":9,"other":{"deep":[1]}}"#,
     ];
     let (lines, faults) = read_with(&[("format", "json")], &columns, messages).await;
-    let expected = [
-        r#"{"a":1,"s":"x"}"#,
-        r#"{"a":2,"s":"y"}"#,
-        r#"{"a":7,"s":null}"#,
-        r#"{"a":9,"s":null}"#,
-    ];
+    let expected = [r#"{"a":1,"s":"x"}"#, r#"{"a":2,"s":"y"}"#, r#"{"a":7,"s":null}"#, r#"{"a":9,"s":null}"#];
     assert_eq!(lines, expected);
     let expected = [
         (2, r#"expected the end of the message, found {"a":4}"#),
@@ -62,18 +57,8 @@ async fn a_decoder_keeps_nothing_of_a_batch_but_what_columns_there_were() {
 #[tokio::test]
 async fn a_message_is_one_record_of_csv() {
     let columns = schema(&[("a", DataType::Int64, true), ("s", DataType::Utf8View, true)]);
-    let messages: &[&[u8]] = &[
-        b"1,x",
-        b"2,\"line\nfeed\"\n",
-        b"3,y\r\n",
-        b"4,z\n5,z\n",
-        b"",
-        b"6",
-        b"x,y",
-        b"7,\"never ends",
-        b",",
-        b"\n",
-    ];
+    let messages: &[&[u8]] =
+        &[b"1,x", b"2,\"line\nfeed\"\n", b"3,y\r\n", b"4,z\n5,z\n", b"", b"6", b"x,y", b"7,\"never ends", b",", b"\n"];
     let (lines, faults) = read_with(&[("format", "csv")], &columns, messages).await;
     let expected =
         [r#"{"a":1,"s":"x"}"#, r#"{"a":2,"s":"line\nfeed"}"#, r#"{"a":3,"s":"y"}"#, r#"{"a":null,"s":null}"#];
@@ -150,21 +135,56 @@ fn what_does_not_fit_is_refused_when_it_is_opened() {
         (value, &[("format", "avro")], &plain, "set 'avro.schema'"),
         (value, &[("format", "avro"), ("avro.schema", "{")], &plain, "the schema is not JSON"),
         (value, &[("format", "avro"), ("avro.schema", "\"nothing\"")], &plain, "the schema is malformed"),
-        (value, &[("format", "avro"), ("avro.schema", "\"string\"")], &plain, "column a: string does not go into BIGINT"),
+        (
+            value,
+            &[("format", "avro"), ("avro.schema", "\"string\"")],
+            &plain,
+            "column a: string does not go into BIGINT",
+        ),
         (value, &[("format", "avro"), ("avro.schema", "\"long\"")], &two, "the schema is a long, not a record"),
         (value, &[("format", "avro-confluent"), ("avro-confluent.url", "http://r")], &odd, "column a-b: names in Avro"),
         (value, &[("format", "avro-confluent")], &plain, "option 'avro-confluent.url' is missing"),
-        (value, &[("format", "avro-confluent"), ("avro-confluent.url", "me:pw@r")], &plain, "'avro-confluent.url': expected http"),
+        (
+            value,
+            &[("format", "avro-confluent"), ("avro-confluent.url", "me:pw@r")],
+            &plain,
+            "'avro-confluent.url': expected http",
+        ),
         (value, &[("format", "protobuf")], &plain, "needs one of 'protobuf.proto'"),
         (value, &[("format", "protobuf"), ("protobuf.proto", proto)], &plain, "several messages: A, B"),
-        (value, &[("format", "protobuf"), ("protobuf.proto", proto), ("protobuf.message", "C")], &plain, "no message C; it has A, B"),
-        (value, &[("format", "protobuf"), ("protobuf.proto", proto), ("protobuf.message", "B")], &plain, "column a: string does not go into BIGINT"),
+        (
+            value,
+            &[("format", "protobuf"), ("protobuf.proto", proto), ("protobuf.message", "C")],
+            &plain,
+            "no message C; it has A, B",
+        ),
+        (
+            value,
+            &[("format", "protobuf"), ("protobuf.proto", proto), ("protobuf.message", "B")],
+            &plain,
+            "column a: string does not go into BIGINT",
+        ),
         (value, &[("format", "protobuf"), ("protobuf.proto", "message {")], &plain, "option 'protobuf.proto'"),
-        (value, &[("format", "protobuf"), ("protobuf.proto-file", "/no/such.proto")], &plain, "/no/such.proto cannot be read"),
+        (
+            value,
+            &[("format", "protobuf"), ("protobuf.proto-file", "/no/such.proto")],
+            &plain,
+            "/no/such.proto cannot be read",
+        ),
         (value, &[("format", "protobuf"), ("protobuf.proto-file", "s3://b/x.proto")], &plain, "must be a local path"),
         (value, &[("format", "protobuf"), ("protobuf.descriptor-file", "/no/such")], &plain, "/no/such cannot be read"),
-        (value, &[("format", "protobuf-confluent"), ("protobuf-confluent.url", "http://r")], &odd, "column a-b: names in Protobuf"),
-        (value, &[("format", "protobuf-confluent"), ("protobuf-confluent.url", "http://r,ftp://r")], &plain, "expected http"),
+        (
+            value,
+            &[("format", "protobuf-confluent"), ("protobuf-confluent.url", "http://r")],
+            &odd,
+            "column a-b: names in Protobuf",
+        ),
+        (
+            value,
+            &[("format", "protobuf-confluent"), ("protobuf-confluent.url", "http://r,ftp://r")],
+            &plain,
+            "expected http",
+        ),
     ] {
         let error = refused(part, options, columns);
         assert!(error.starts_with("table t: ") && error.contains(expected), "{error}\nhas not {expected}");
@@ -199,10 +219,25 @@ async fn datums_are_those_of_the_specification() {
         (r#""long""#, DataType::Int64, "64", b"\x80\x01"),
         (r#""int""#, DataType::Int32, "-2147483648", b"\xff\xff\xff\xff\x0f"),
         (r#"{"type":"enum","name":"Foo","symbols":["A","B","C","D"]}"#, DataType::Utf8View, r#""D""#, b"\x06"),
-        (r#"{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}"#, DataType::Decimal128(4, 2), "-1.28", b"\x02\x80"),
-        (r#"{"type":"fixed","name":"F","size":3,"logicalType":"decimal","precision":4,"scale":2}"#, DataType::Decimal128(4, 2), "-1.28", b"\xff\xff\x80"),
+        (
+            r#"{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}"#,
+            DataType::Decimal128(4, 2),
+            "-1.28",
+            b"\x02\x80",
+        ),
+        (
+            r#"{"type":"fixed","name":"F","size":3,"logicalType":"decimal","precision":4,"scale":2}"#,
+            DataType::Decimal128(4, 2),
+            "-1.28",
+            b"\xff\xff\x80",
+        ),
         (r#"{"type":"array","items":"long"}"#, list(DataType::Int64), "[]", b"\x00"),
-        (r#"{"type":"map","values":"int"}"#, map(DataType::Utf8View, DataType::Int32), r#"{"k":1}"#, b"\x02\x02k\x02\x00"),
+        (
+            r#"{"type":"map","values":"int"}"#,
+            map(DataType::Utf8View, DataType::Int32),
+            r#"{"k":1}"#,
+            b"\x02\x02k\x02\x00",
+        ),
     ] {
         let schema_text = only(of);
         let options: Given<'_> = &[("format", "avro"), ("avro.schema", &schema_text)];
@@ -246,7 +281,8 @@ async fn a_schema_may_change_as_long_as_columns_find_their_values() {
     let floats = schema(&[("a", D::Float64, false)]);
     assert_eq!(read(&mut *open(a, &floats).expect("an int is a double"), &bytes(&[b"\x0e"])).await.0, [r#"{"a":7.0}"#]);
     let narrow = schema(&[("a", D::Int8, false)]);
-    let (lines, faults) = read(&mut *open(a, &narrow).expect("an int may be small"), &bytes(&[b"\x0e", b"\x80\x02"])).await;
+    let (lines, faults) =
+        read(&mut *open(a, &narrow).expect("an int may be small"), &bytes(&[b"\x0e", b"\x80\x02"])).await;
     assert_eq!((lines.len(), faults), (1, vec![(1, "a: expected TINYINT, found 128".to_owned())]));
     let error = |fields: &str, columns: &SchemaRef| open(fields, columns).err().expect("it is refused").to_string();
     let gone = error(r#"{"name":"b","type":"string"}"#, &columns);
@@ -254,7 +290,8 @@ async fn a_schema_may_change_as_long_as_columns_find_their_values() {
     let retyped = error(r#"{"name":"a","type":"string"}"#, &columns);
     assert_eq!(retyped, "table t: column a: string does not go into BIGINT");
     let deep = schema(&[("r", row(&[("x", list(D::Int64))]), true)]);
-    let inner = r#"{"type":"record","name":"s","fields":[{"name":"x","type":{"type":"array","items":["null","boolean"]}}]}"#;
+    let inner =
+        r#"{"type":"record","name":"s","fields":[{"name":"x","type":{"type":"array","items":["null","boolean"]}}]}"#;
     let retyped = error(&format!(r#"{{"name":"r","type":{inner}}}"#), &deep);
     assert_eq!(retyped, "table t: column r.x[]: boolean does not go into BIGINT");
     // A branch that does not fit is a fault of the messages that have it.
@@ -275,7 +312,8 @@ async fn rows_that_a_schema_does_not_hold_are_unfit() {
         {"name":"more","type":["string","null"]}"#;
     let text = format!(r#"{{"type":"record","name":"r","fields":[{fields}]}}"#);
     let options: Given<'_> = &[("format", "avro"), ("avro.schema", &text)];
-    let columns = schema(&[("n", D::Int64, true), ("e", D::Utf8View, true), ("f", D::Binary, true), ("u", D::Utf8View, true)]);
+    let columns =
+        schema(&[("n", D::Int64, true), ("e", D::Utf8View, true), ("f", D::Binary, true), ("u", D::Utf8View, true)]);
     let lines = [
         r#"{"n":1,"e":"B","f":"AAA=","u":"x"}"#,
         r#"{"n":2147483648,"e":null,"f":null,"u":null}"#,
@@ -296,6 +334,31 @@ async fn rows_that_a_schema_does_not_hold_are_unfit() {
     let fit = all.slice(0, 1);
     assert_eq!(encoder.encode(&fit).await.expect("encoded"), bytes(&[b"\x02\x02\x02\x02\x00\x00\x02\x02x\x02"]));
     assert!(encoder.encode(&all).await.is_err_and(|error| error.to_string().contains("n: the schema expects int")));
+    // Nothing is cut off.
+    let fields = r#"{"name":"t","type":["null",{"type":"int","logicalType":"time-millis"}]},
+        {"name":"ts","type":["null",{"type":"long","logicalType":"timestamp-millis"}]},
+        {"name":"d","type":["null",{"type":"bytes","logicalType":"decimal","precision":4,"scale":1}]}"#;
+    let coarse = format!(r#"{{"type":"record","name":"r","fields":[{fields}]}}"#);
+    let coarse: Given<'_> = &[("format", "avro"), ("avro.schema", &coarse)];
+    let fine = schema(&[
+        ("t", D::Time64(TimeUnit::Nanosecond), true),
+        ("ts", D::Timestamp(TimeUnit::Nanosecond, None), true),
+        ("d", D::Decimal128(6, 2), true),
+    ]);
+    let lines = [
+        r#"{"t":"00:00:00.001","ts":"1969-12-31 23:59:59.999","d":-999.9}"#,
+        r#"{"t":"00:00:00.0011"}"#,
+        r#"{"ts":"1969-12-31 23:59:59.9999"}"#,
+        r#"{"d":0.01}"#,
+        r#"{"d":1000}"#,
+    ];
+    let all = rows(&fine, &lines.map(str::to_owned));
+    let unfit: Vec<usize> = super::encoder(coarse, &fine).unfit(&all).into_iter().map(|fault| fault.row).collect();
+    assert_eq!(unfit, [1, 2, 3, 4]);
+    let first = all.slice(0, 1);
+    let written = super::encoder(coarse, &fine).encode(&first).await.expect("encoded");
+    let (lines, _) = read(&mut *decoder(coarse, &fine), &written).await;
+    assert_eq!(lines, to_lines(&first));
     let lacks = try_encoder(&context(), Part::Value, options, &schema(&[("n", D::Int64, true), ("z", D::Int64, true)]));
     assert!(lacks.err().is_some_and(|error| error.to_string().contains("column z: the schema has no such field")));
     let alone = schema(&[("e", D::Utf8View, true)]);

@@ -161,11 +161,9 @@ async fn messages_of_protobuf_are_read() {
     files.iter().for_each(|(name, bytes)| fs::write(folder.path().join(name), bytes).expect("written"));
     let path = |name: &str| folder.path().join(name).to_str().expect("a path of text").to_owned();
     let (proto, set) = (path("order.proto"), path("order.desc"));
-    for (key, value) in [
-        ("protobuf.proto", PROTO),
-        ("protobuf.proto-file", proto.as_str()),
-        ("protobuf.descriptor-file", set.as_str()),
-    ] {
+    for (key, value) in
+        [("protobuf.proto", PROTO), ("protobuf.proto-file", proto.as_str()), ("protobuf.descriptor-file", set.as_str())]
+    {
         let options: Given<'_> = &[("format", "protobuf"), ("protobuf.message", "shop.Order"), (key, value)];
         let (lines, faults) = read(&mut *decoder(options, &protobuf_columns()), &protobuf_messages()).await;
         assert_eq!(faults, [], "{key}");

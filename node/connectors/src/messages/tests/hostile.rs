@@ -64,7 +64,8 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 
 fn check(messages: Vec<Vec<u8>>) -> Result<(), TestCaseError> {
     let messages: Vec<Bytes> = messages.into_iter().map(Bytes::from).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         for (name, mut decoder) in decoders() {
             let decoded = decoder.decode(&messages).await.expect("bytes are no reason to end");
@@ -159,7 +160,10 @@ async fn lengths_are_held_against_the_bytes_that_are_there() {
         ([&b"\x00\x00"[..], huge].concat(), "l: it ends too early"),
         ([&b"\x00\x00\x00"[..], huge].concat(), "m: it ends too early"),
         ([&b"\x00\x00\x00\x00"[..], huge].concat(), "it has more than 100000 items without bytes"),
-        ([&b"\x00\x00\x00\x00"[..], &b"\xc0\x9a\x0c".repeat(10)].concat(), "it has more than 100000 items without bytes"),
+        (
+            [&b"\x00\x00\x00\x00"[..], &b"\xc0\x9a\x0c".repeat(10)].concat(),
+            "it has more than 100000 items without bytes",
+        ),
         ([&b"\x00\x00\x00\x00\x01"[..], huge].concat(), "it ends too early"),
         ([&b"\x00\x01"[..]].concat(), "s: a length is negative"),
         ([&b"\x00\x00"[..], &b"\xff".repeat(11)].concat(), "l: a number has more than 64 bits"),
@@ -178,7 +182,8 @@ async fn lengths_are_held_against_the_bytes_that_are_there() {
     let all: Vec<String> = std::iter::once(last).chain((0..40).rev().map(level)).collect();
     let record = r#"{"type":"record","name":"Z","fields":[{"name":"r","type":"R0"},{"name":"a","type":"long"}]}"#;
     let server = Arc::new(Server::default());
-    let references: Vec<_> = (0..all.len()).map(|at| json!({ "name": "x", "subject": format!("s{at}"), "version": 1 })).collect();
+    let references: Vec<_> =
+        (0..all.len()).map(|at| json!({ "name": "x", "subject": format!("s{at}"), "version": 1 })).collect();
     // Each refers to the one before it, which it uses.
     for (at, text) in all.iter().enumerate() {
         let uses = if at == 0 { &references[..0] } else { &references[at - 1..at] };

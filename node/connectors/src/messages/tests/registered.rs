@@ -29,18 +29,31 @@ fn message(id: u32, record: &[u8]) -> Bytes {
 async fn a_schema_is_asked_for_once() {
     let (server, mut decoder) = opened(AVRO);
     let first = server.add(json!({ "schema": RECORD }));
-    let second = r#"{"type":"record","name":"r","fields":[{"name":"z","type":"string"},{"name":"a","type":["null","int"]}]}"#;
+    let second =
+        r#"{"type":"record","name":"r","fields":[{"name":"z","type":"string"},{"name":"a","type":["null","int"]}]}"#;
     let second = server.add(json!({ "schema": second, "schemaType": "AVRO" }));
     assert_eq!(server.take_asked(), Vec::<String>::new(), "opening asks nothing");
-    let messages = [message(first, b"\x0e"), message(second, b"\x02z\x02\x10"), message(first, b"\x12"), message(second, b"\x00\x00")];
+    let messages = [
+        message(first, b"\x0e"),
+        message(second, b"\x02z\x02\x10"),
+        message(first, b"\x12"),
+        message(second, b"\x00\x00"),
+    ];
     for _ in 0..3 {
         let (lines, faults) = read(&mut *decoder, &messages).await;
-        assert_eq!((lines, faults), ([7, 8, 9].map(|a| format!(r#"{{"a":{a}}}"#)).into_iter().chain([r#"{"a":null}"#.to_owned()]).collect(), vec![]));
+        assert_eq!(
+            (lines, faults),
+            (
+                [7, 8, 9].map(|a| format!(r#"{{"a":{a}}}"#)).into_iter().chain([r#"{"a":null}"#.to_owned()]).collect(),
+                vec![]
+            )
+        );
     }
     assert_eq!(server.take_asked(), ["schemas/ids/1", "schemas/ids/2"]);
     // Confluent's framing: a zero, the id, the datum.
     assert_eq!(messages[0], Bytes::from_static(b"\x00\x00\x00\x00\x01\x0e"));
-    let (lines, faults) = read(&mut *decoder, &bytes(&[b"", b"\x00\x00\x00", b"{\"a\":1}", b"\x00\x00\x00\x00\x01\x0e\x00"])).await;
+    let (lines, faults) =
+        read(&mut *decoder, &bytes(&[b"", b"\x00\x00\x00", b"{\"a\":1}", b"\x00\x00\x00\x00\x01\x0e\x00"])).await;
     assert_eq!(lines, Vec::<String>::new());
     let reasons: Vec<&str> = faults.iter().map(|(_, reason)| reason.as_str()).collect();
     let expected = [
@@ -109,11 +122,14 @@ async fn a_registry_that_does_not_answer_ends_the_attempt() {
     for outage in outages {
         let (server, mut decoder) = opened(AVRO);
         server.add(json!({ "schema": RECORD }));
-        server.script(outage.iter().copied().cycle().take(6));
+        server.script(outage.iter().copied().cycle().take(8));
         let error = decoder.decode(&[message(1, b"\x0e")]).await.expect_err("nobody answers");
         assert_eq!(error.failure_kind(), FailureKind::Store);
         let text = with_causes(&error);
-        assert!(text.starts_with("could not ask the schema registry at http://registry:8081/ for schema 1: "), "{text}");
+        assert!(
+            text.starts_with("could not ask the schema registry at http://registry:8081/ for schema 1: "),
+            "{text}"
+        );
         // Nothing was lost by it.
         assert_eq!(read(&mut *decoder, &[message(1, b"\x0e")]).await, (vec![r#"{"a":7}"#.to_owned()], vec![]));
     }
@@ -147,11 +163,17 @@ async fn schemas_that_are_of_no_use_are_faults() {
     let (server, mut decoder) = opened(AVRO);
     let schemas = [
         (json!({ "schema": "{}", "schemaType": "JSON" }), "it is not a schema of Avro"),
-        (json!({ "schema": "syntax = \"proto3\";", "schemaType": "PROTOBUF" }), "it is a schema of Protobuf, not of Avro"),
+        (
+            json!({ "schema": "syntax = \"proto3\";", "schemaType": "PROTOBUF" }),
+            "it is a schema of Protobuf, not of Avro",
+        ),
         (json!({ "schema": "{" }), "the schema is not JSON"),
         (json!({ "schema": r#"{"type":"record"}"# }), "the schema is malformed"),
         (json!({ "schema": RECORD.replace("long", "string") }), "column a: string does not go into BIGINT"),
-        (json!({ "schema": RECORD, "references": [{ "name": "x", "subject": "x", "version": 1 }] }), "refers to version 1 of subject x, which is not known"),
+        (
+            json!({ "schema": RECORD, "references": [{ "name": "x", "subject": "x", "version": 1 }] }),
+            "refers to version 1 of subject x, which is not known",
+        ),
     ];
     for (schema, expected) in schemas {
         let id = server.add(schema);
@@ -181,9 +203,14 @@ async fn schemas_refer_to_others() {
     let id = server.add(json!({ "schema": outer, "references": [refer("x", "circle")] }));
     assert_eq!(read(&mut *decoder, &[message(id, b"\x02")]).await.1.len(), 1);
     let (server, mut decoder) = opened(PROTOBUF);
-    server.refer("common", 3, json!({ "schema": "syntax = \"proto3\"; message C { int64 n = 1; }", "schemaType": "PROTOBUF" }));
+    server.refer(
+        "common",
+        3,
+        json!({ "schema": "syntax = \"proto3\"; message C { int64 n = 1; }", "schemaType": "PROTOBUF" }),
+    );
     let outer = "syntax = \"proto3\"; import \"common/c.proto\"; import \"google/protobuf/wrappers.proto\"; message O { C c = 1; google.protobuf.Int64Value a = 2; }";
-    let id = server.add(json!({ "schema": outer, "schemaType": "PROTOBUF", "references": [refer("common/c.proto", "common")] }));
+    let id = server
+        .add(json!({ "schema": outer, "schemaType": "PROTOBUF", "references": [refer("common/c.proto", "common")] }));
     let record = b"\x00\x0a\x02\x08\x01\x12\x02\x08\x07";
     assert_eq!(read(&mut *decoder, &[message(id, record)]).await, (vec![r#"{"a":7}"#.to_owned()], vec![]));
 }
@@ -238,7 +265,11 @@ async fn a_schema_is_registered_before_the_first_message() {
     assert_eq!(parsed(registered["schema"].as_str().expect("a text")), record);
     assert_eq!(registered.get("schemaType"), None, "Avro is not named");
     // Keys have a subject of their own, and tables can name one.
-    let key = [("key.format", "avro-confluent"), ("key.avro-confluent.url", "http://r:1"), ("key.avro-confluent.schema", "\"long\"")];
+    let key = [
+        ("key.format", "avro-confluent"),
+        ("key.avro-confluent.url", "http://r:1"),
+        ("key.avro-confluent.schema", "\"long\""),
+    ];
     let mut encoder = try_encoder(&context, Part::Key, &key, &columns).expect("an encoder");
     assert_eq!(encoder.encode(&rows).await.expect("encoded"), [message(2, b"\x0e")]);
     let named = [AVRO, &[("avro-confluent.subject", "a b/c"), ("avro-confluent.schema", RECORD)]].concat();
@@ -269,7 +300,7 @@ async fn a_schema_that_is_refused_ends_the_job_and_an_outage_the_attempt() {
     let expected = "could not ask the schema registry at http://registry:8081/ for the id of the schema of subject orders-value: \
         status 409: Schema being registered is incompatible";
     assert_eq!(error.to_string(), expected);
-    server.script([(500, "x"); 6]);
+    server.script([(500, "x"); 8]);
     let error = encoder.encode(&rows).await.expect_err("nobody answers");
     assert_eq!(error.failure_kind(), FailureKind::Store);
     assert_eq!(encoder.encode(&rows).await.expect("encoded").len(), 1, "later it may succeed");
@@ -289,7 +320,7 @@ async fn credentials_and_addresses_are_as_the_options_say() {
         let (server, mut decoder) = open(url, user);
         read(&mut *decoder, &[message(1, b"\x0e")]).await;
         assert_eq!(server.credentials().as_deref(), Some("Basic bWU6aHVzaA=="));
-        server.script([(0, "refused"); 6]);
+        server.script([(0, "refused"); 8]);
         let error = decoder.decode(&[message(2, b"\x0e")]).await.expect_err("nobody answers");
         let text = with_causes(&error);
         assert!(!text.contains("hush") && text.contains("https://r:1/"), "{text}");

@@ -98,7 +98,8 @@ impl HttpClient for Server {
         let mut state = self.state();
         let url = url::Url::parse(&request.url)?;
         let path = url.path().trim_start_matches('/').to_owned();
-        let header = |name: &str| request.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        let header =
+            |name: &str| request.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         state.asked.push((request.method, path.clone(), header("authorization")));
         let (status, body) = match state.script.pop_front() {
             Some((0, reason)) => return Err(reason.into()),

@@ -65,7 +65,8 @@ fn edges(nulls: Nulls) -> Vec<Value> {
     let is_full = nulls == Nulls::NotInLists;
     let (empty_list, empty_map) = if is_full { (json!([]), json!({})) } else { (Value::Null, Value::Null) };
     let nine = "9".repeat(28);
-    let decimal = |sign: &str| -> Value { serde_json::from_str(&format!("\"{sign}{nine}.9999999999\"")).expect("JSON") };
+    let decimal =
+        |sign: &str| -> Value { serde_json::from_str(&format!("\"{sign}{nine}.9999999999\"")).expect("JSON") };
     vec![
         json!({ "id": 1, "bo": true, "i8": 1, "i16": 2, "i32": 3, "i64": 4, "f32": 0.5, "f64": 0.1, "de": "1.5", "small": "-0.01",
             "te": "Zoë 😀 \"q\"\r\n\t,;\\", "by": "AP8=", "da": "2026-01-31", "ti": "23:59:59.000001", "ts0": "2026-01-01 00:00:00",
@@ -111,10 +112,20 @@ fn cases() -> Vec<Case> {
         case("json", vec![], false, Nulls::Everywhere),
         case("json", vec![("json.timestamp-format", "iso-8601".to_owned())], false, Nulls::Everywhere),
         case("csv", vec![], true, Nulls::Everywhere),
-        case("csv", vec![("csv.null-literal", "NULL".to_owned()), ("csv.field-delimiter", "|".to_owned())], true, Nulls::Everywhere),
+        case(
+            "csv",
+            vec![("csv.null-literal", "NULL".to_owned()), ("csv.field-delimiter", "|".to_owned())],
+            true,
+            Nulls::Everywhere,
+        ),
         case("avro", vec![("avro.schema", avro.expect("all columns have fields").0)], false, Nulls::Everywhere),
         case("avro-confluent", vec![("avro-confluent.url", url())], false, Nulls::Everywhere),
-        case("protobuf", vec![("protobuf.proto", proto), ("protobuf.message", "thalweg.Row".to_owned())], false, Nulls::NotInLists),
+        case(
+            "protobuf",
+            vec![("protobuf.proto", proto), ("protobuf.message", "thalweg.Row".to_owned())],
+            false,
+            Nulls::NotInLists,
+        ),
         case("protobuf-confluent", vec![("protobuf-confluent.url", url())], false, Nulls::NotInLists),
     ]
 }
