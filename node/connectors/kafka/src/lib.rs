@@ -2,8 +2,11 @@
 
 mod client;
 mod error;
+#[cfg(feature = "librdkafka")]
+pub mod librdkafka;
 #[cfg(feature = "model")]
 pub mod model;
+pub mod msk;
 mod murmur2;
 mod properties;
 #[cfg(feature = "testing")]

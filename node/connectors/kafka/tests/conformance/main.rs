@@ -1,3 +1,4 @@
-//! The suite that each client must pass (`testing::suite`), with the model.
+//! The suite that each client must pass (`testing::suite`), with the model and with librdkafka.
 
+mod librdkafka;
 mod model;

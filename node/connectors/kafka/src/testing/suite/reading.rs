@@ -8,7 +8,7 @@ use super::{
     Check,
     world::{World, all, first_of, partition, read_count, read_nothing, read_to_end, to, value_of},
 };
-use crate::{Fetched, Isolation, KafkaError, NewRecord, OffsetAt};
+use crate::{Consumer, Fetched, Isolation, KafkaError, NewRecord, OffsetAt, TopicPartition};
 
 use Isolation::{ReadCommitted, ReadUncommitted};
 
@@ -157,18 +157,26 @@ async fn missing_topic(world: &World<'_>) {
     let missing = KafkaError::NoTopic { topic: world.named("missing") };
     let offsets = world.admin().offsets(&[first_of(&topic)], OffsetAt::Latest, ReadCommitted).await;
     assert_eq!(offsets, Err(missing.clone()));
-    let mut reader = world.reader(&topic, 0, ReadCommitted).await;
-    assert_eq!(reader.next(10).await, Err(missing.clone()));
+    let consumer = world.consumer(ReadCommitted);
+    assert_eq!(read_once(consumer.as_ref(), &first_of(&topic)).await, Err(missing.clone()));
     let mut producer = world.producer();
     let sent = producer.send(vec![to(&topic, 0, "x")]).await;
     assert_eq!(if sent.is_ok() { producer.flush().await } else { sent }, Err(missing));
 }
 
+/// What a reader is told first; some clients know when they open it.
+async fn read_once(consumer: &dyn Consumer, of: &TopicPartition) -> Result<Fetched, KafkaError> {
+    consumer.read(of, 0).await?.next(10).await
+}
+
 async fn missing_partition(world: &World<'_>) {
     let topic = world.topic("t", 1).await;
     let missing = KafkaError::NoTopic { topic: topic.to_string() };
-    let offsets = world.admin().offsets(&[partition(&topic, 3)], OffsetAt::Latest, ReadCommitted).await;
-    assert_eq!(offsets, Err(missing.clone()));
+    for of in [vec![partition(&topic, 3)], vec![partition(&topic, 0), partition(&topic, 3)]] {
+        assert_eq!(world.admin().offsets(&of, OffsetAt::Latest, ReadCommitted).await, Err(missing.clone()));
+    }
+    let consumer = world.consumer(ReadCommitted);
+    assert_eq!(read_once(consumer.as_ref(), &partition(&topic, 3)).await, Err(missing.clone()));
     let mut producer = world.producer();
     let sent = producer.send(vec![to(&topic, 3, "x")]).await;
     assert_eq!(if sent.is_ok() { producer.flush().await } else { sent }, Err(missing));

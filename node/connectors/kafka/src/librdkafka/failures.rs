@@ -1,0 +1,141 @@
+//! What a code of librdkafka's means to a caller.
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::native::Failure;
+use crate::{KafkaError, TopicPartition};
+
+/// What a caller can do about a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A property or an argument has to be mended.
+    Config,
+    /// A right or a credential has to be mended.
+    Denied,
+    /// The topic or the partition does not exist.
+    NoTopic,
+    /// The record would be refused again.
+    Refused,
+    /// Another producer has the transactional id.
+    Fenced,
+    /// The same may succeed at once, or soon: brokers are busy with it.
+    Busy,
+    /// The same may succeed later.
+    Unavailable,
+    /// The client cannot go on.
+    Broken,
+}
+
+pub(super) fn kind_of(code: Code) -> Kind {
+    match code {
+        Code::InvalidArgument
+        | Code::InvalidConfig
+        | Code::InvalidPartitions
+        | Code::InvalidReplicationFactor
+        | Code::InvalidReplicaAssignment
+        | Code::InvalidTopic
+        | Code::InvalidGroupId
+        | Code::InvalidTransactionTimeout
+        | Code::PolicyViolation
+        | Code::UnsupportedFeature
+        | Code::UnsupportedVersion
+        | Code::UnsupportedCompressionType
+        | Code::NotConfigured
+        | Code::NotImplemented
+        | Code::UnknownProtocol => Kind::Config,
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState
+        | Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::SecurityDisabled => Kind::Denied,
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId => Kind::NoTopic,
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessageSize => {
+            Kind::Refused
+        }
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Kind::Fenced,
+        Code::CoordinatorLoadInProgress
+        | Code::CoordinatorNotAvailable
+        | Code::NotCoordinator
+        | Code::NotController
+        | Code::NotLeaderForPartition
+        | Code::LeaderNotAvailable
+        | Code::ConcurrentTransactions
+        | Code::FencedLeaderEpoch
+        | Code::UnknownLeaderEpoch
+        | Code::OffsetNotAvailable
+        | Code::ReplicaNotAvailable
+        | Code::KafkaStorageError
+        | Code::ThrottlingQuotaExceeded
+        | Code::RebalanceInProgress
+        | Code::UnstableOffsetCommit
+        | Code::WaitingForCoordinator => Kind::Busy,
+        Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::Resolve
+        | Code::SSL
+        | Code::OperationTimedOut
+        | Code::TimedOutQueue
+        | Code::MessageTimedOut
+        | Code::RequestTimedOut
+        | Code::NetworkException
+        | Code::BrokerNotAvailable
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::ISRInsufficient
+        | Code::Unknown => Kind::Unavailable,
+        // The list is librdkafka's, and grows.
+        _ => Kind::Broken,
+    }
+}
+
+/// Where something failed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    Nowhere,
+    Topic(&'a str),
+    /// At an offset.
+    Partition(&'a TopicPartition, i64),
+    /// A transactional id.
+    Id(&'a str),
+}
+
+/// A failure as an error for callers.
+pub(super) fn error_of(failure: &Failure, place: Place<'_>) -> KafkaError {
+    let reason = described(failure, place);
+    match kind_of(failure.code) {
+        Kind::Config => KafkaError::Config { reason },
+        Kind::Denied => KafkaError::Denied { reason },
+        Kind::NoTopic => match place {
+            Place::Topic(topic) => KafkaError::NoTopic { topic: topic.to_owned() },
+            Place::Partition(of, _) => KafkaError::NoTopic { topic: of.topic.to_string() },
+            Place::Nowhere | Place::Id(_) => KafkaError::Broken { reason },
+        },
+        Kind::Refused => KafkaError::Refused { reason },
+        Kind::Fenced => match place {
+            Place::Id(id) => KafkaError::Fenced { id: id.to_owned() },
+            Place::Nowhere | Place::Topic(_) | Place::Partition(..) => KafkaError::Broken { reason },
+        },
+        Kind::Busy | Kind::Unavailable => KafkaError::Unavailable { reason },
+        Kind::Broken => match (failure.code, place) {
+            (Code::OffsetOutOfRange | Code::AutoOffsetReset, Place::Partition(of, offset)) => {
+                KafkaError::OffsetOutOfRange { partition: of.clone(), offset }
+            }
+            _ => KafkaError::Broken { reason },
+        },
+    }
+}
+
+/// Says what failed where, and how librdkafka calls it.
+fn described(failure: &Failure, place: Place<'_>) -> String {
+    let Failure { code, reason } = failure;
+    match place {
+        Place::Nowhere => format!("{reason} ({code:?})"),
+        Place::Topic(topic) => format!("topic '{topic}': {reason} ({code:?})"),
+        Place::Partition(of, _) => format!("{of}: {reason} ({code:?})"),
+        Place::Id(id) => format!("transactional id '{id}': {reason} ({code:?})"),
+    }
+}

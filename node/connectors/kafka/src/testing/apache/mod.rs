@@ -1,0 +1,260 @@
+//! A broker of Apache Kafka as a process of a test.
+//!
+//! `THALWEG_KAFKA` names the folder with its libraries, which `deploy/kafka/apache-kafka install FOLDER` fills. Without it, tests say that they
+//! are skipped.
+
+mod certificates;
+
+use std::{
+    env, fmt, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+pub use self::certificates::Certificates;
+
+/// Names the folder with the libraries.
+const VARIABLE: &str = "THALWEG_KAFKA";
+/// A broker starts in five seconds on a machine that has nothing else to do.
+const START_LIMIT: Duration = Duration::from_secs(180);
+const LOOK_EACH: Duration = Duration::from_millis(100);
+/// What suits tests: internal topics are small, and what has a time limit is looked after often.
+const SETTINGS: &str = "\
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+log.retention.check.interval.ms=500
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+transaction.abort.timed.out.transaction.cleanup.interval.ms=200
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+";
+
+/// Where a broker listens, and how it is spoken to there.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its name, in capitals.
+    pub name: &'static str,
+    /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+    pub protocol: &'static str,
+    /// Its settings, without `listener.name.NAME.`.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Listener {
+    /// One that asks for nothing.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { name: "PLAINTEXT", protocol: "PLAINTEXT", settings: Vec::new() }
+    }
+}
+
+/// How a broker is set up.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// At least one. The first is also the broker's own.
+    pub listeners: Vec<Listener>,
+    /// Settings beside those that suit tests.
+    pub settings: Vec<(String, String)>,
+    /// Names and passwords for `SCRAM-SHA-512`.
+    pub users: Vec<(String, String)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { listeners: vec![Listener::plain()], settings: Vec::new(), users: Vec::new() }
+    }
+}
+
+/// A running broker. Dropping it ends it, and removes what it held.
+pub struct Broker {
+    libraries: PathBuf,
+    directory: TempDir,
+    process: Option<Child>,
+    ports: Vec<u16>,
+    names: Vec<&'static str>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("ports", &self.ports).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Starts a broker that asks its clients for nothing. If Apache Kafka is not there, says so and returns `None`.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        Self::start_with(&Setup::default())
+    }
+
+    /// As `start`, set up in another way.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_with(setup: &Setup) -> Option<Self> {
+        let libraries = libraries()?;
+        let directory = TempDir::new().expect("a temporary directory");
+        let ports = free_ports(setup.listeners.len() + 1);
+        let names = setup.listeners.iter().map(|listener| listener.name).collect();
+        let mut broker = Self { libraries, directory, process: None, ports, names };
+        fs::write(broker.path("server.properties"), broker.properties(setup)).expect("the settings are written");
+        broker.format(&setup.users);
+        broker.run();
+        Some(broker)
+    }
+
+    /// The address of the first listener, for `bootstrap.servers`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address_of(self.names[0])
+    }
+
+    /// The address of a listener. It is `localhost`, as in certificates.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    #[must_use]
+    pub fn address_of(&self, listener: &str) -> String {
+        let index = self.names.iter().position(|name| *name == listener).expect("a listener of this name");
+        format!("localhost:{}", self.ports[index])
+    }
+
+    /// Ends the broker as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().ok();
+            process.wait().ok();
+        }
+    }
+
+    /// Starts a broker that was killed, at the same address and with what it held.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn run(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.path("broker.log")).expect("a log");
+        let process = self
+            .java()
+            .arg(format!("-Dlog4j2.configurationFile={}", self.libraries.join("log4j2.properties").display()))
+            .args(["kafka.Kafka", &self.path("server.properties").to_string_lossy()])
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("java runs");
+        self.process = Some(process);
+        let mut waited = Duration::ZERO;
+        while !self.answers() {
+            let ended = self.process.as_mut().is_none_or(|process| !matches!(process.try_wait(), Ok(None)));
+            assert!(!ended && waited < START_LIMIT, "the broker does not answer:\n{}", self.log());
+            thread::sleep(LOOK_EACH);
+            waited += LOOK_EACH;
+        }
+    }
+
+    /// What the broker has logged: warnings and errors.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("broker.log")).unwrap_or_default()
+    }
+
+    fn properties(&self, setup: &Setup) -> String {
+        let (controller, ports) = self.ports.split_last().expect("there is a port for the controller");
+        let at = |host: &str| {
+            let listeners = setup.listeners.iter().zip(ports);
+            listeners.map(|(listener, port)| format!("{}://{host}:{port}", listener.name)).collect::<Vec<_>>().join(",")
+        };
+        let protocols: Vec<String> =
+            setup.listeners.iter().map(|listener| format!("{}:{}", listener.name, listener.protocol)).collect();
+        let mut properties = format!(
+            "{SETTINGS}process.roles=broker,controller\nnode.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
+             listeners={},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={}\n\
+             listener.security.protocol.map={},CONTROLLER:PLAINTEXT\ninter.broker.listener.name={}\nlog.dirs={}\n",
+            at("127.0.0.1"),
+            at("localhost"),
+            protocols.join(","),
+            setup.listeners[0].name,
+            self.path("log").display()
+        );
+        let of_listeners = setup.listeners.iter().flat_map(|listener| {
+            let prefix = format!("listener.name.{}.", listener.name.to_lowercase());
+            listener.settings.iter().map(move |(key, value)| (format!("{prefix}{key}"), value.clone()))
+        });
+        for (key, value) in of_listeners.chain(setup.settings.iter().cloned()) {
+            properties += &format!("{key}={value}\n");
+        }
+        properties
+    }
+
+    fn format(&self, users: &[(String, String)]) {
+        let mut command = self.java();
+        command.args(["kafka.tools.StorageTool", "format", "--cluster-id", "thalweg-kafka-for-tests", "--config"]);
+        command.arg(self.path("server.properties"));
+        for (name, password) in users {
+            command.args(["--add-scram", &format!("SCRAM-SHA-512=[name={name},password={password}]")]);
+        }
+        let formatted = command.output().expect("java runs");
+        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
+    }
+
+    /// Java, in little memory, with the libraries.
+    fn java(&self) -> Command {
+        let mut command = Command::new("java");
+        command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.args(["-cp", &format!("{}/*", self.libraries.display())]).stdin(Stdio::null());
+        command
+    }
+
+    /// Whether all listeners take connections.
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
+    fn answers(&self) -> bool {
+        let connects = |port: &u16| TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
+        self.ports[..self.names.len()].iter().all(connects)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Why the test failed may stand there.
+            eprintln!("the broker's log:\n{}", self.log());
+        }
+        self.kill();
+    }
+}
+
+/// The folder with the libraries, if there is one.
+#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
+fn libraries() -> Option<PathBuf> {
+    let Some(folder) = env::var_os(VARIABLE).map(PathBuf::from) else {
+        eprintln!("skipped: Apache Kafka is not installed ({VARIABLE})");
+        return None;
+    };
+    let is_there = Path::new(&folder).join("version").is_file();
+    assert!(is_there, "{VARIABLE}: there is no Apache Kafka in {}", folder.display());
+    Some(folder)
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("it has an address").port()).collect()
+}
