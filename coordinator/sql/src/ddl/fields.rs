@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field};
 
 use thalweg_functions::names::sql_type;
 
-use super::options::Written;
+use super::written::Written;
 use crate::{
     catalog::Column,
     errors::{Result, SqlError},

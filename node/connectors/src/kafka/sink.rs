@@ -150,7 +150,7 @@ impl DirectWriter {
         Ok(())
     }
 
-    async fn send(&self, records: Vec<NewRecord>) -> Result<(), ConnectorError> {
+    async fn send(&mut self, records: Vec<NewRecord>) -> Result<(), ConnectorError> {
         let sent = self.producer.lock().await.send(records).await;
         match sent {
             Ok(()) => Ok(()),

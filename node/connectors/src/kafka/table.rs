@@ -80,7 +80,7 @@ impl KafkaTable {
             notices,
             seams: context.seams.clone(),
             kafka,
-            config: ClientConfig { properties: client_properties(options)?, queue_bytes },
+            config: ClientConfig { properties: client_properties(options)?, queue_bytes, token: None },
             admin: Mutex::default(),
             consumer: Mutex::default(),
             watch: OnceLock::new(),
