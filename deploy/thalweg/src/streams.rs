@@ -32,7 +32,7 @@ pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput, allowed
         stores: ObjectStores::new(store_options()),
         notices: Notices::default(),
         allowed,
-        kafka: thalweg_connectors::kafka_client(),
+        kafka: thalweg_connectors::kafka_client(seams),
         kept: thalweg_connectors::KeptSessions::default(),
     }
 }

@@ -37,6 +37,7 @@ mod watch;
 use std::sync::Arc;
 
 use thalweg_kafka::Kafka;
+use thalweg_types::seam::Seams;
 
 use crate::connector::Connector;
 use sink::SINK;
@@ -47,11 +48,14 @@ pub(crate) const CONNECTOR: Connector =
 
 /// The client of Kafka that this build has; `None`: it was built without (feature `kafka`).
 #[must_use]
-pub fn kafka_client() -> Option<Arc<dyn Kafka>> {
+pub fn kafka_client(seams: &Seams) -> Option<Arc<dyn Kafka>> {
     #[cfg(feature = "kafka")]
-    return Some(Arc::new(thalweg_kafka::librdkafka::RdKafka::default()));
+    return Some(Arc::new(thalweg_kafka::librdkafka::RdKafka::new(seams)));
     #[cfg(not(feature = "kafka"))]
-    None
+    {
+        let _ = seams;
+        None
+    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use arrow::{
     array::{Int64Array, RecordBatch, StringViewArray},
     datatypes::{DataType, SchemaRef},
 };
-use futures::FutureExt as _;
+use bytes::Bytes;
 use thalweg_kafka::{
-    Admin, ClientConfig, Consumer, Fetched, Isolation, NewTopic, OffsetAt, PartitionReader, TopicPartition,
+    Admin, ClientConfig, Fetched, Isolation, NewTopic, PartitionReader, TopicPartition,
     model::{ADDRESS, Call, Fault, ModelKafka},
 };
 use thalweg_types::{graph::SinkOperator, job::FailureKind};
@@ -91,7 +91,7 @@ impl Looker {
 
 fn client() -> ClientConfig {
     let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
-    ClientConfig { properties, queue_bytes: 1 << 20 }
+    ClientConfig { properties, queue_bytes: 1 << 20, token: None }
 }
 
 fn columns() -> SchemaRef {

@@ -8,7 +8,7 @@ use arrow::{
     datatypes::{DataType, SchemaRef},
 };
 use thalweg_kafka::{
-    Admin, ClientConfig, Consumer as _, Fetched, Isolation, NewTopic, TopicPartition,
+    Admin, ClientConfig, Fetched, Isolation, NewTopic, TopicPartition,
     model::{ADDRESS, Call, Fault, ModelKafka},
 };
 use thalweg_types::{graph::SinkOperator, job::FailureKind};
@@ -35,7 +35,7 @@ fn rows(numbers: std::ops::Range<i64>) -> RecordBatch {
 
 fn client() -> ClientConfig {
     let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
-    ClientConfig { properties, queue_bytes: 1 << 20 }
+    ClientConfig { properties, queue_bytes: 1 << 20, token: None }
 }
 
 fn rig(more: &[(&str, &str)]) -> Rig {

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    open_sink_committer, open_sink_writer, open_source,
-    testing::{identity, read_all, seal, settings, sink, source},
+    open_source,
+    testing::{EPOCHS, identity, open_sink_committer, open_sink_writer, read_all, seal, settings, sink, source},
 };
 
 const AVSC: &str = include_str!("golden/order.avsc");
@@ -243,7 +243,7 @@ async fn other_libraries_read_our_files() {
         }
         let committables = seal(&mut *writer).await;
         let committer = open_sink_committer(&spec, rows.schema(), &context).expect("a committer");
-        committer.commit(&committables).await.expect("published");
+        committer.commit(EPOCHS, &committables).await.expect("published");
         let files: Vec<_> = fs::read_dir(path).expect("listed").map(|entry| entry.expect("an entry").path()).collect();
         let [file] = files.as_slice() else { panic!("{files:?}") };
         let expected = include_str!("golden/avro.json");
