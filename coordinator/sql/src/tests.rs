@@ -5,11 +5,14 @@ mod columns;
 mod functions;
 mod guards;
 mod identities;
+mod keys;
+mod metadata;
 mod numbers;
 mod order;
 mod plans;
 mod refusals;
 mod robustness;
+mod secrets;
 mod shell;
 mod times;
 mod values;
@@ -25,6 +28,10 @@ CREATE VIEW person AS SELECT person.id, person.name, person.city, person.state, 
 CREATE VIEW auction AS SELECT auction.id, auction.itemName, auction.initialBid, auction.reserve, auction.expires, auction.seller, auction.category, dateTime FROM nexmark WHERE event_type = 1;
 CREATE VIEW bid AS SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, dateTime, bid.extra FROM nexmark WHERE event_type = 2;
 ";
+
+/// The options of a topic, without the parenthesis that ends them.
+const TOPIC: &str = "('connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'h:9092', \
+     'scan.startup.mode' = 'earliest-offset'";
 
 fn plan_text(sql: &str) -> Result<PlannedScript, SqlError> {
     plan(sql, &BTreeMap::new())

@@ -217,6 +217,10 @@ pub struct RunArgs {
     /// Do not show progress.
     #[arg(long, short)]
     pub quiet: bool,
+    /// A directory with the secrets that tables name, one in each file. A secret without a file is taken from the variable
+    /// THALWEG_SECRET_ and its name.
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
     /// URL to which spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default that of OTEL_EXPORTER_OTLP_ENDPOINT, or
     /// none.
     #[arg(long, value_name = "URL")]
@@ -258,6 +262,10 @@ pub struct DevArgs {
     /// object store, and the working directory if it listens on loopback only.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     pub allow_path: Vec<String>,
+    /// A directory with the secrets that tables name, one in each file. A secret without a file is taken from the variable
+    /// THALWEG_SECRET_ and its name.
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
     /// URL to which spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default that of OTEL_EXPORTER_OTLP_ENDPOINT, or
     /// none.
     #[arg(long, value_name = "URL")]
@@ -388,6 +396,10 @@ pub struct NodeArgs {
     /// object store, and the working directory if it listens on loopback only.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     pub allow_path: Vec<String>,
+    /// A directory with the secrets that tables name, one in each file. A secret without a file is taken from the variable
+    /// THALWEG_SECRET_ and its name.
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
     /// URL to which spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default that of OTEL_EXPORTER_OTLP_ENDPOINT, or
     /// none.
     #[arg(long, value_name = "URL")]
@@ -513,6 +525,10 @@ pub struct SqlArgs {
     /// Where the cluster is; one in this process by default.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// A directory with the secrets that tables name, one in each file, for a cluster in this process. A secret without a file is taken from the variable
+    /// THALWEG_SECRET_ and its name.
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
 }
 
 fn parse_member(text: &str) -> Result<(u64, String), String> {

@@ -238,6 +238,8 @@ pub struct Node {
     pub limits: ConnectionLimits,
     /// The paths that tables may name.
     pub allowed: AllowedPaths,
+    /// The directory of secrets.
+    pub secrets: Option<PathBuf>,
 }
 
 impl Node {
@@ -256,10 +258,12 @@ impl Node {
         let listen = host_and_port(SECTION, "listen", args.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned()))?;
         let http = optional_address(SECTION, "http", args.http)?;
         let listeners: Vec<&str> = [Some(&listen), http.as_ref()].into_iter().flatten().map(String::as_str).collect();
+        let allowed = allowed_paths(SECTION, &args.allow_path, &listeners)?;
         Ok(Self {
             node,
             coordinators: addresses_of(SECTION, &args.coordinator)?,
-            allowed: allowed_paths(SECTION, &args.allow_path, &listeners)?,
+            secrets: secrets(SECTION, args.secrets, &allowed)?,
+            allowed,
             listen,
             advertise: optional_address(SECTION, "advertise", args.advertise)?,
             http,
@@ -299,6 +303,8 @@ pub struct Dev {
     pub limits: ConnectionLimits,
     /// The paths that tables may name.
     pub allowed: AllowedPaths,
+    /// The directory of secrets.
+    pub secrets: Option<PathBuf>,
 }
 
 impl Dev {
@@ -324,6 +330,7 @@ impl Dev {
             http_advertise: args.http_advertise,
             health: optional_address(SECTION, "health", args.health)?,
             data_dir,
+            secrets: secrets(SECTION, args.secrets, &allowed)?,
             allowed,
             nodes,
             slots: checked_slots(SECTION, args.slots)?,
@@ -344,6 +351,24 @@ fn allowed_paths(section: &'static str, given: &[String], listeners: &[&str]) ->
     let otherwise = is_of_this_machine.then(working).transpose()?;
     let allowed = AllowedPaths::below(given.iter().map(String::as_str), otherwise);
     allowed.map_err(|error| wrong(section, "allow_path", error.to_string()))
+}
+
+/// Checks the directory of secrets, and keeps it from being used as the path of a table.
+///
+/// # Errors
+/// If there is no such directory.
+pub fn secrets(
+    section: &'static str,
+    given: Option<PathBuf>,
+    allowed: &AllowedPaths,
+) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(given) = given else { return Ok(None) };
+    if !given.is_dir() {
+        return Err(wrong(section, "secrets", format!("{} is no directory", given.display())));
+    }
+    let path = absolute(section, "secrets", &given)?;
+    allowed.refuse(&path);
+    Ok(Some(path.into()))
 }
 
 /// The absolute path of the checkpoints in a data directory: a relative one depends on the process.

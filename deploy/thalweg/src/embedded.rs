@@ -31,6 +31,7 @@ use crate::{
     http::{self, Probes},
     output::say,
     seams::{Surroundings, cores, default_slots},
+    secrets::ProcessSecrets,
     serve::{self, GrpcServer},
     signals,
     streams::{self, ProcessOutput},
@@ -75,6 +76,8 @@ pub struct EmbeddedOptions {
     pub limits: ConnectionLimits,
     /// The paths that tables may name.
     pub allowed: AllowedPaths,
+    /// The directory of secrets.
+    pub secrets: Option<PathBuf>,
 }
 
 impl Default for EmbeddedOptions {
@@ -91,6 +94,7 @@ impl Default for EmbeddedOptions {
             compute_threads: cores(),
             limits: ConnectionLimits::default(),
             allowed: AllowedPaths::everywhere(),
+            secrets: None,
         }
     }
 }
@@ -130,7 +134,8 @@ impl EmbeddedCluster {
         let server = GrpcServer::start(listener, options.limits, coordinator.routes(), &seams);
         let output = ProcessOutput::default();
         options.allowed.refuse(&checkpoints);
-        let connectors = streams::connectors(&seams, true, output.clone(), options.allowed.clone());
+        let tables = (options.allowed.clone(), ProcessSecrets::new(options.secrets.clone()));
+        let connectors = streams::connectors(&seams, true, output.clone(), tables);
         let mut nodes = Vec::new();
         for number in 1..=u64::from(options.nodes) {
             let http = options.http.clone().filter(|_| number == 1);

@@ -18,6 +18,7 @@ mod process;
 pub mod progress;
 pub mod script;
 pub mod seams;
+pub mod secrets;
 pub mod serve;
 pub mod signals;
 pub mod statements;

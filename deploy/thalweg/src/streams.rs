@@ -1,4 +1,4 @@
-//! What this process hands to connectors: its standard streams, object stores from its environment, HTTP, and Kafka.
+//! What this process hands to connectors: its standard streams, object stores from its environment, secrets, HTTP, and Kafka.
 
 use std::{
     collections::BTreeMap,
@@ -17,12 +17,19 @@ use thalweg_types::seam::Seams;
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
+use crate::secrets::ProcessSecrets;
+
 /// The prefixes of variables that configure object stores.
 const STORE_VARIABLES: &[&str] = &["AWS_", "GOOGLE_", "AZURE_"];
 
 /// Creates the context of connectors. Jobs may read the standard input only if the cluster is within this process.
 #[must_use]
-pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput, allowed: AllowedPaths) -> ConnectorContext {
+pub fn connectors(
+    seams: &Seams,
+    has_stdin: bool,
+    output: ProcessOutput,
+    (allowed, secrets): (AllowedPaths, ProcessSecrets),
+) -> ConnectorContext {
     ConnectorContext {
         seams: seams.clone(),
         stdin: has_stdin.then(|| Arc::new(ProcessInput::default()) as _),
@@ -34,6 +41,7 @@ pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput, allowed
         allowed,
         kafka: thalweg_connectors::kafka_client(seams),
         kept: thalweg_connectors::KeptSessions::default(),
+        secrets: Arc::new(secrets),
     }
 }
 

@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use thalweg::args::Cli;
 use thalweg_types::{
-    connector::{CONNECTORS, FORMATS, OptionSpec, OptionType},
+    connector::{CONNECTORS, FORMATS, KEYED_OPTIONS, MetadataSpec, OptionSpec, OptionType},
     settings::SETTINGS,
 };
 
@@ -196,7 +196,8 @@ fn what_pages_name_of_the_command_line_exists() {
         for variable in variables_in(&pages::text(&page)) {
             named[2] += 1;
             let flag = variable.trim_start_matches("THALWEG_").to_lowercase().replace('_', "-");
-            let is_known = flags.contains(&flag) || OTHER_VARIABLES.contains(&variable.as_str());
+            let is_secret = variable.starts_with("THALWEG_SECRET_");
+            let is_known = flags.contains(&flag) || is_secret || OTHER_VARIABLES.contains(&variable.as_str());
             assert!(is_known, "{page}: nobody reads {variable}");
         }
     }
@@ -303,14 +304,19 @@ fn option_row(option: &OptionSpec) -> [String; 3] {
         }
         _ => String::new(),
     };
-    [format!("`{}`", option.key), value, format!("{}{words}", option.doc)]
+    let secret = if option.secret { " Can be `secret('name')`." } else { "" };
+    [format!("`{}`", option.key), value, format!("{}{words}{secret}", option.doc)]
 }
 
 #[test]
 fn every_option_and_setting_is_documented_with_its_default() {
     let connectors = CONNECTORS.iter().map(|spec| (format!("**`{}`**", spec.name), spec.doc, spec.options));
+    let keys = ("**keys of records**".to_owned(), "For connectors whose records have them: `kafka`.", KEYED_OPTIONS);
     let formats = FORMATS.iter().map(|spec| (format!("**`'format' = '{}'`**", spec.name), spec.doc, spec.options));
+    let keyed: Vec<&str> = CONNECTORS.iter().filter(|spec| spec.keys).map(|spec| spec.name).collect();
+    assert_eq!(keyed, ["kafka"], "the page names them");
     let rows: Vec<[String; 3]> = connectors
+        .chain([keys])
         .chain(formats)
         .flat_map(|(name, doc, options)| {
             std::iter::once([name, String::new(), doc.to_owned()]).chain(options.iter().map(option_row))
@@ -323,4 +329,21 @@ fn every_option_and_setting_is_documented_with_its_default() {
     };
     let rows: Vec<[String; 3]> = SETTINGS.iter().map(|spec| row(spec.key, spec.default, spec.doc)).collect();
     check_table("docs/settings.md", "| setting | default | |", &rows);
+}
+
+#[test]
+fn every_metadata_column_is_documented_with_its_type() {
+    let rows = CONNECTORS.iter().flat_map(|spec| {
+        let row = |metadata: &MetadataSpec| {
+            let way = match (metadata.read, metadata.written) {
+                (true, true) => "Read and written.",
+                (true, false) => "Read.",
+                (false, _) => "Written.",
+            };
+            let doc = format!("{} {way}", metadata.doc);
+            [format!("`{}`: `{}`", spec.name, metadata.key), format!("`{}`", metadata.data_type), doc]
+        };
+        spec.metadata.iter().map(row)
+    });
+    check_table("docs/connectors.md", "| metadata | type | |", &rows.collect::<Vec<_>>());
 }

@@ -89,11 +89,15 @@ fn coordinator(ordinal: usize, addresses: &Addresses, data: &Path) -> Background
     start(&arguments, &place(&pod, addresses))
 }
 
-fn node(ordinal: usize, addresses: &Addresses) -> Background {
+fn node(ordinal: usize, addresses: &Addresses, data: &Path) -> Background {
+    // Without the Secret an empty directory is mounted.
+    let secrets = data.join("secrets");
+    fs::create_dir_all(&secrets).expect("a directory");
     let replace = |argument: String| match argument.as_str() {
         "0.0.0.0:7072" | "$(POD_NAME).node:7072" => addresses.exchange[ordinal].clone(),
         "0.0.0.0:7080" | "$(POD_NAME).node:7080" => "127.0.0.1:0".to_owned(),
         "0.0.0.0:7081" => addresses.health[COORDINATORS + ordinal].clone(),
+        "/secrets" => secrets.display().to_string(),
         _ => argument,
     };
     let manifest = manifest("node.yaml");
@@ -134,7 +138,7 @@ fn the_manifests_start_a_cluster_that_becomes_ready_works_and_ends() {
     let directory = tempfile::tempdir().expect("a directory");
     let addresses = Addresses { coordinators: free_addresses(), health: free_addresses(), exchange: free_addresses() };
     let mut coordinators = vec![coordinator(0, &addresses, directory.path())];
-    let mut nodes = vec![node(0, &addresses)];
+    let mut nodes = vec![node(0, &addresses, directory.path())];
     for at in [0, COORDINATORS] {
         wait_until("a process that lives", || {
             (http_status(&addresses.health[at], "/healthz") == Some(200)).then_some(())
@@ -143,7 +147,7 @@ fn the_manifests_start_a_cluster_that_becomes_ready_works_and_ends() {
         assert_eq!(status, Some(503), "one of three coordinators leads nobody");
     }
     coordinators.extend((1..COORDINATORS).map(|ordinal| coordinator(ordinal, &addresses, directory.path())));
-    nodes.extend((1..NODES).map(|ordinal| node(ordinal, &addresses)));
+    nodes.extend((1..NODES).map(|ordinal| node(ordinal, &addresses, directory.path())));
     for at in 0..COORDINATORS + NODES {
         wait_until("a process that is ready", || addresses.is_ready(at).then_some(()));
     }

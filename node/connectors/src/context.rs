@@ -16,6 +16,7 @@ use crate::{
     kept::KeptSessions,
     location::{Location, Places},
     notices::Notices,
+    secrets::Secrets,
     standard::{StandardInput, StandardOutput},
 };
 
@@ -45,6 +46,8 @@ pub struct ConnectorContext {
     pub kafka: Option<Arc<dyn Kafka>>,
     /// What committers keep between publications.
     pub kept: KeptSessions,
+    /// The secrets that tables name.
+    pub secrets: Arc<dyn Secrets>,
 }
 
 impl ConnectorContext {

@@ -4,6 +4,8 @@ use thalweg_storage::{StorageError, refusal};
 use thalweg_types::job::FailureKind;
 use thiserror::Error;
 
+use crate::secrets::SecretError;
+
 /// Why a connector cannot go on.
 #[derive(Debug, Error)]
 pub enum ConnectorError {
@@ -13,6 +15,18 @@ pub enum ConnectorError {
         /// The table's name.
         table: String,
         reason: String,
+    },
+    /// A secret of its options cannot be had.
+    #[error("table {table}: option '{option}' needs secret '{secret}'")]
+    Secret {
+        /// The table's name.
+        table: String,
+        /// The option's key.
+        option: String,
+        /// The secret's name.
+        secret: String,
+        #[source]
+        source: SecretError,
     },
     /// A record is malformed and the table has no dead-letter path.
     #[error("{position}: {reason}")]
@@ -60,6 +74,7 @@ impl ConnectorError {
     pub fn failure_kind(&self) -> FailureKind {
         match self {
             Self::Store { .. } => FailureKind::Store,
+            Self::Secret { source, .. } => source.failure_kind(),
             Self::GaveUp { .. } => FailureKind::Operator,
             Self::Config { .. } | Self::Record { .. } | Self::Data { .. } | Self::Refused { .. } => FailureKind::Data,
         }

@@ -39,6 +39,8 @@ mod parquet;
 mod print;
 mod protobuf;
 mod random;
+mod reveal;
+mod secrets;
 mod side_output;
 mod sizes;
 mod staging;
@@ -59,6 +61,7 @@ pub use kept::KeptSessions;
 pub use kafka::kafka_client;
 pub use notices::Notices;
 pub use open::{check_sink, open_sink_committer, open_sink_writer, open_source, open_source_of};
+pub use secrets::{NoSecrets, SecretError, Secrets};
 pub use side_output::{
     SideOutputKind, SideOutputWriter, SideRecords, open_side_output_committer, part_committables, rows_as_json,
 };

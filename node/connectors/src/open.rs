@@ -1,4 +1,4 @@
-//! Opens a table's connector as a source, a sink writer or a committer.
+//! Opens a table's connector as a source, a sink writer or a committer, with the contents of its secrets in place.
 
 use arrow::datatypes::SchemaRef;
 use thalweg_types::{
@@ -11,7 +11,7 @@ use crate::{
     CommitterIdentity, ConnectorError, SinkCommitter, SinkSubtask, SinkWriter, Source, SourceIdentity, blackhole,
     connector::{Connector, Sink, SinkTable, SourceTable},
     context::ConnectorContext,
-    datagen, filesystem, http, kafka, nexmark, print, stdin, values,
+    datagen, filesystem, http, kafka, nexmark, print, reveal, stdin, values,
 };
 
 /// All connectors; each has a spec of its name in `thalweg_types::connector`.
@@ -59,6 +59,7 @@ fn open(
     identity: Option<SourceIdentity>,
     context: &ConnectorContext,
 ) -> Result<Box<dyn Source>, ConnectorError> {
+    let spec = &*reveal::of_source(spec, &*context.secrets)?;
     let source = find(&spec.connector).and_then(|connector| connector.source);
     let open = source.ok_or_else(|| unable(&spec.table, &spec.connector, "read"))?;
     let notices = context.notices.of(identity.as_ref().map(|identity| identity.job), &spec.table);
@@ -75,6 +76,7 @@ pub fn open_sink_writer(
     subtask: SinkSubtask,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
+    let spec = &*reveal::of_sink(spec, &*context.secrets)?;
     (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, subtask)
 }
 
@@ -88,6 +90,7 @@ pub fn open_sink_committer(
     identity: CommitterIdentity,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
+    let spec = &*reveal::of_sink(spec, &*context.secrets)?;
     (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context }, identity)
 }
 
@@ -102,6 +105,7 @@ pub async fn check_sink(
     patient: bool,
     context: &ConnectorContext,
 ) -> Result<(), ConnectorError> {
+    let spec = &*reveal::of_sink(spec, &*context.secrets)?;
     let Some(check) = sink_of(spec)?.check else { return Ok(()) };
     check(SinkTable { spec, schema: &schema, context }, patient).await
 }

@@ -78,7 +78,10 @@ impl<'a> Options<'a> {
         let Some(value) = self.text(key) else { return Ok(None) };
         match parse(value) {
             Some(parsed) => Ok(Some(parsed)),
-            None => Err(self.error(format!("option '{key}' = '{value}': expected {expected}"))),
+            None => {
+                let shown = if self.connector.hides(key) { String::new() } else { format!(" = '{value}'") };
+                Err(self.error(format!("option '{key}'{shown}: expected {expected}")))
+            }
         }
     }
 }

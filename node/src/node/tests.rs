@@ -31,6 +31,7 @@ fn connectors(seams: Seams) -> ConnectorContext {
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
         kafka: None,
         kept: thalweg_connectors::KeptSessions::default(),
+        secrets: Arc::new(thalweg_connectors::NoSecrets),
     }
 }
 

@@ -243,6 +243,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
         kafka: stage.kafka.clone().map(|kafka| Arc::new(Link::new(kafka, &name)) as Arc<dyn Kafka>),
         kept: thalweg_connectors::KeptSessions::default(),
+        secrets: Arc::new(thalweg_connectors::NoSecrets),
     };
     let node = Node::start(config, network, seams, connectors).await?;
     node.wait().await?;

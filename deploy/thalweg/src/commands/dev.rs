@@ -29,6 +29,7 @@ pub(super) async fn run(args: DevArgs) -> Result<()> {
         checkpoint_interval: checked.checkpoint_interval,
         limits: checked.limits,
         allowed: checked.allowed,
+        secrets: checked.secrets,
         ..EmbeddedOptions::default()
     })
     .await?;

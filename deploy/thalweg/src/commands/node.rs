@@ -13,6 +13,7 @@ use crate::{
     config::Node as Checked,
     http,
     seams::{Surroundings, cores},
+    secrets::ProcessSecrets,
     serve, signals,
     streams::{self, ProcessOutput},
     tcp::TcpNetwork,
@@ -24,7 +25,8 @@ pub(super) async fn run(args: NodeArgs) -> Result<()> {
     let seams = surroundings.seams();
     let network: Arc<dyn Network> = Arc::new(TcpNetwork);
     let (health_address, limits) = (checked.health.clone(), checked.limits);
-    let connectors = streams::connectors(&seams, false, ProcessOutput::default(), checked.allowed.clone());
+    let tables = (checked.allowed.clone(), ProcessSecrets::new(checked.secrets.clone()));
+    let connectors = streams::connectors(&seams, false, ProcessOutput::default(), tables);
     let node = Arc::new(serve::start_node(config(checked), &network, &seams, connectors).await?);
     node.answer_by(http::health(probes(&node)));
     if let Some(health_address) = &health_address {

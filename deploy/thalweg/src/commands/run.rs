@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::answers;
 use crate::{
     args::{OutputFormat, RunArgs},
+    config,
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions},
     output::OutputError,
@@ -22,7 +23,8 @@ pub(super) async fn run(args: RunArgs, format: OutputFormat) -> Result<()> {
     let script = submit.sql.clone();
     // By default one slice per core; the script or a setting may override it.
     let parallelism = Some(u32::try_from(cores()).unwrap_or(SLOTS).min(SLOTS));
-    let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, parallelism, ..EmbeddedOptions::default() };
+    let mut options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, parallelism, ..EmbeddedOptions::default() };
+    options.secrets = config::secrets("run", args.secrets, &options.allowed)?;
     let cluster = EmbeddedCluster::start(options).await?;
     let followed = async {
         if !answers::print(cluster.client(), &submit, format).await? {

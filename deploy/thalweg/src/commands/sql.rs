@@ -26,6 +26,7 @@ use super::{Remote, answers, lists};
 use crate::{
     args::{OutputFormat, SqlArgs},
     completion::Words,
+    config,
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions, JobError},
     output::say,
@@ -54,7 +55,9 @@ pub(super) async fn run(args: SqlArgs, format: OutputFormat, remote: &Remote) ->
         return Shell { is_remote: true, ..Shell::new(client, surroundings.seams(), format) }.run().await;
     }
     let parallelism = Some(u32::try_from(cores()).unwrap_or(u32::MAX));
-    let cluster = EmbeddedCluster::start(EmbeddedOptions { parallelism, ..EmbeddedOptions::default() }).await?;
+    let mut options = EmbeddedOptions { parallelism, ..EmbeddedOptions::default() };
+    options.secrets = config::secrets("sql", args.secrets, &options.allowed)?;
+    let cluster = EmbeddedCluster::start(options).await?;
     let result = Shell::new(cluster.client().clone(), cluster.seams(), format).run().await;
     cluster.shutdown().await;
     result

@@ -69,6 +69,7 @@ impl SinkCommitter for PartCommitter {
                 Err(ConnectorError::Data { attempted, reason }) => failed.push((attempted, reason)),
                 Err(
                     error @ (ConnectorError::Config { .. }
+                    | ConnectorError::Secret { .. }
                     | ConnectorError::Record { .. }
                     | ConnectorError::Store { .. }
                     | ConnectorError::GaveUp { .. }

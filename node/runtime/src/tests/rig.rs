@@ -107,6 +107,7 @@ impl Cluster {
             allowed: thalweg_connectors::AllowedPaths::everywhere(),
             kafka: None,
             kept: thalweg_connectors::KeptSessions::default(),
+            secrets: Arc::new(thalweg_connectors::NoSecrets),
         };
         let mut contexts = Vec::new();
         for node in (1..=nodes).map(NodeId) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::connector::{CONNECTORS, Delivers, Delivery, FORMATS, KEYED_OPTIONS, OptionType, Output, SinkSpec};
+use crate::connector::{CONNECTORS, FORMATS, KEYED_OPTIONS, OptionType};
 
 const fn option(key: &'static str, secret: bool) -> OptionSpec {
     OptionSpec { key, kind: OptionType::Text, default: "", required: false, secret, doc: "d" }
@@ -8,7 +8,7 @@ const fn option(key: &'static str, secret: bool) -> OptionSpec {
 const SPEC: ConnectorSpec = ConnectorSpec {
     name: "outside",
     source: None,
-    sink: Some(SinkSpec { delivery: Delivers::Always(Delivery::AtLeastOnce), output: Output::Elsewhere, rules: &[] }),
+    sink: None,
     formats: &["json"],
     keys: true,
     metadata: &[],
