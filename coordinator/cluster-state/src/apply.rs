@@ -84,9 +84,7 @@ impl ClusterState {
             Command::CompleteCheckpoint { job, attempt, manifest } => {
                 self.complete_checkpoint(index, job, attempt, manifest)
             }
-            Command::SinksCommitted { job, checkpoint, sinks } => {
-                self.sinks_committed(index, job, checkpoint, sinks)
-            }
+            Command::SinksCommitted { job, checkpoint, sinks } => self.sinks_committed(index, job, checkpoint, sinks),
             Command::ForgetCheckpoints { job, checkpoints } => self.forget_checkpoints(index, job, &checkpoints),
             Command::FailAttempt { job, attempt, failure, verdict } => {
                 self.fail_attempt(index, (job, attempt), failure, verdict)

@@ -58,7 +58,10 @@ pub(crate) struct SinkTable<'a> {
 }
 
 /// The committer of sinks whose output is visible as soon as it is written.
-pub(crate) fn publishes_nothing(_: SinkTable<'_>, _: CommitterIdentity) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
+pub(crate) fn publishes_nothing(
+    _: SinkTable<'_>,
+    _: CommitterIdentity,
+) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
     Ok(Box::new(NothingToPublish))
 }
 

@@ -26,7 +26,7 @@ pub enum ConnectorError {
         /// The secret's name.
         secret: String,
         #[source]
-        source: SecretError,
+        source: Box<SecretError>,
     },
     /// A record is malformed and the table has no dead-letter path.
     #[error("{position}: {reason}")]

@@ -58,7 +58,7 @@ fn revealed(
             table: table.to_owned(),
             option: option.clone(),
             secret: name.clone(),
-            source,
+            source: Box::new(source),
         })?;
         revealed.options.insert(option.clone(), content);
     }

@@ -27,10 +27,7 @@ use thalweg_storage::{
     CheckpointStore, Compression, SEGMENT_BYTES, StateFile, StateFileBuilder, StateReader, StorageError, names,
 };
 use thalweg_types::{
-    Attempt, ClusterId, JobId, KeyGroup, OperatorId,
-    checkpoint::StateObject,
-    graph::OperatorIdentity,
-    seam::Spawner,
+    Attempt, ClusterId, JobId, KeyGroup, OperatorId, checkpoint::StateObject, graph::OperatorIdentity, seam::Spawner,
 };
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
@@ -298,15 +295,13 @@ async fn read_object(
     read_all(&reader, attempted).await
 }
 
-async fn read_all(
-    reader: &StateReader,
-    attempted: impl Fn() -> String,
-) -> Result<Vec<RecordBatch>, ConnectorError> {
+async fn read_all(reader: &StateReader, attempted: impl Fn() -> String) -> Result<Vec<RecordBatch>, ConnectorError> {
     let segments = u32::try_from(reader.entries().len()).unwrap_or(u32::MAX);
     let segments: Vec<u32> = (0..segments).collect();
     let read = reader.read_all(&segments).await.map_err(|error| match ConnectorError::from(error) {
         ConnectorError::Data { reason, .. } => ConnectorError::Data { attempted: attempted(), reason },
         error @ (ConnectorError::Config { .. }
+        | ConnectorError::Secret { .. }
         | ConnectorError::Record { .. }
         | ConnectorError::Store { .. }
         | ConnectorError::GaveUp { .. }

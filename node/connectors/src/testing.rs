@@ -193,7 +193,12 @@ pub(crate) fn open_sink_writer(
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
     let (store, _) = checkpoints();
-    crate::open_sink_writer(spec, schema, SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20 }, context)
+    crate::open_sink_writer(
+        spec,
+        schema,
+        SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20 },
+        context,
+    )
 }
 
 /// Opens a committer of job 1 that finds the checkpoints nowhere.

@@ -32,6 +32,7 @@ use tracing::{Instrument, Span};
 use crate::{
     attempt_orders::AttemptOrders,
     checkpoint::{LOCAL_STATE_GRACE, Restored, Uploader, restore},
+    checks::Checks,
     collect::CollectStore,
     context::RuntimeContext,
     deploy::{Actor, Builder, Built, local_subtasks},

@@ -7,10 +7,7 @@ use arrow::datatypes::SchemaRef;
 use futures::future::try_join_all;
 use thalweg_connectors::ConnectorContext;
 use thalweg_types::{
-    Attempt, ChainPlan, OperatorId, SubtaskId,
-    graph::SinkOperator,
-    session::Deployment,
-    settings::JobSettings,
+    Attempt, ChainPlan, OperatorId, SubtaskId, graph::SinkOperator, session::Deployment, settings::JobSettings,
 };
 
 use crate::{failure::SubtaskError, tables::Tables};

@@ -89,7 +89,8 @@ fn golden_files_of_the_newest_format_are_made() {
     let line = |command: &Command| [command.to_bytes(Duration::ZERO).as_slice(), b"\n"].concat();
     let commands: Vec<Vec<u8>> = one_of_each().iter().map(line).collect();
     fs::write(folder.join(format!("commands-{FORMAT}.jsonl")), commands.concat()).unwrap();
-    fs::write(folder.join(format!("snapshot-{FORMAT}.json")), [state(&[7]).to_bytes().as_slice(), b"\n"].concat()).unwrap();
+    fs::write(folder.join(format!("snapshot-{FORMAT}.json")), [state(&[7]).to_bytes().as_slice(), b"\n"].concat())
+        .unwrap();
 }
 
 #[test]

@@ -342,8 +342,7 @@ impl JobController {
         let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
         let committables = super::publish::grouped(prepared);
         let checkpoint = manifest.checkpoint;
-        let order =
-            |(node, _)| self.order(node, self.publication(view, (checkpoint, checkpoint), committables));
+        let order = |(node, _)| self.order(node, self.publication(view, (checkpoint, checkpoint), committables));
         node.map(order).into_iter().collect()
     }
 

@@ -107,7 +107,8 @@ impl JobController {
         (checkpoint, complete): (CheckpointId, CheckpointId),
         committables: Vec<SinkCommittables>,
     ) -> Action {
-        let last = |(sink, identity): (OperatorId, OperatorIdentity)| Some((sink, *view.record.published.get(&identity)?));
+        let last =
+            |(sink, identity): (OperatorId, OperatorIdentity)| Some((sink, *view.record.published.get(&identity)?));
         Action::Commit(Box::new(Publication {
             graph: self.graph.clone(),
             checkpoint,

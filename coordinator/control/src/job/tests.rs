@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use thalweg_cluster_state::{AttemptPlan, ClusterState, EndMode, JobSpec, Outcome};
 use thalweg_types::{
-    OperatorId, RequestId, Split, SplitId, checkpoint::SinkCommittables, job::SubtaskMetrics, node::NodeRegistration,
+    OperatorId, RequestId, Split, SplitId,
+    checkpoint::SinkCommittables,
+    job::SubtaskMetrics,
+    node::NodeRegistration,
     session::{Publication, SubtaskState},
 };
 

@@ -23,7 +23,7 @@ pub(super) fn check(options: &[Written], columns: &[Column]) -> Result<()> {
         (Some(_), Some(fields)) => fields,
     };
     if let Some(prefix) = prefix
-        && !given(VALUE_FIELDS_INCLUDE).is_some_and(|include| include.value == EXCEPT_KEY)
+        && given(VALUE_FIELDS_INCLUDE).is_none_or(|include| include.value != EXCEPT_KEY)
     {
         let message = format!("option '{KEY_FIELDS_PREFIX}' needs '{VALUE_FIELDS_INCLUDE}' = '{EXCEPT_KEY}'");
         return Err(SqlError::at(prefix.key_at, message)

@@ -80,7 +80,8 @@ impl TopicInput {
         let more = 1 + u32::try_from(dice.below(3)).expect("below three");
         let grows_to = (dice.percent(70) && may_grow).then_some(partitions + more);
         let key = dice.pick(&[Key::None, Key::Beside, Key::Only]);
-        let startup = dice.pick(&[Startup::Earliest, Startup::Earliest, Startup::Group, Startup::Timestamp, Startup::Offsets]);
+        let startup =
+            dice.pick(&[Startup::Earliest, Startup::Earliest, Startup::Group, Startup::Timestamp, Startup::Offsets]);
         Self {
             is_bounded,
             is_forgetful: dice.percent(40),
@@ -158,7 +159,8 @@ impl TopicInput {
         let count = chunks.len() as u64;
         let before = count * self.before / 100;
         let span = u64::try_from(SPAN_MS).expect("positive") * (100 - self.before) / 100;
-        let mut writing = Writing { input: self, topic: name.into(), partitions: self.partitions, open: None, aborted: 0 };
+        let mut writing =
+            Writing { input: self, topic: name.into(), partitions: self.partitions, open: None, aborted: 0 };
         let mut feed = Feed { topics: vec![writing.new_topic()], ..Feed::default() };
         for (at, chunk) in chunks.into_iter().enumerate() {
             let at = at as u64;
@@ -233,7 +235,10 @@ impl Writing<'_> {
     fn aborted(&mut self, dice: &mut Dice) -> NewRecord {
         self.aborted += 1;
         let id = ABORTED_IDS + self.aborted;
-        self.record(&format!("{{\"id\":{id},\"ts\":\"2026-01-01 00:00:02.000\",\"k\":1,\"v\":1,\"tag\":\"red\"}}"), dice)
+        self.record(
+            &format!("{{\"id\":{id},\"ts\":\"2026-01-01 00:00:02.000\",\"k\":1,\"v\":1,\"tag\":\"red\"}}"),
+            dice,
+        )
     }
 
     fn record(&self, line: &str, dice: &mut Dice) -> NewRecord {
@@ -290,7 +295,10 @@ impl fmt::Display for TopicInput {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::data::{Dataset, files_of}, *};
+    use super::{
+        super::data::{Dataset, files_of},
+        *,
+    };
 
     fn all() -> impl Iterator<Item = TopicInput> {
         (0..200).map(|seed| TopicInput::draw(seed, JobKind::Filter))
@@ -300,8 +308,21 @@ mod tests {
     fn input_of_each_kind_is_drawn() {
         let shown: Vec<String> = all().map(|input| input.to_string()).collect();
         for kind in [
-            "with an end", "without an end", "later", " 0 % of", "100 % of", "None", "Beside", "Only", "Earliest", "Group",
-            "Timestamp", "Offsets", "tells a group", "transactions", "deleted",
+            "with an end",
+            "without an end",
+            "later",
+            " 0 % of",
+            "100 % of",
+            "None",
+            "Beside",
+            "Only",
+            "Earliest",
+            "Group",
+            "Timestamp",
+            "Offsets",
+            "tells a group",
+            "transactions",
+            "deleted",
         ] {
             assert!(shown.iter().any(|input| input.contains(kind)), "no {kind}");
         }
@@ -325,7 +346,9 @@ mod tests {
                         rows += if *commit { written } else { 0 };
                         ends[usize::from(*commit)] += 1;
                     }
-                    Step::Grow { partitions, .. } => assert_eq!(Some(count(input.grows_to.unwrap())), Some(*partitions)),
+                    Step::Grow { partitions, .. } => {
+                        assert_eq!(Some(count(input.grows_to.unwrap())), Some(*partitions))
+                    }
                 }
             }
             assert_eq!((rows, open), (files.all_events.lines().count(), None), "seed {seed}");

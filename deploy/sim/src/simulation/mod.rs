@@ -35,9 +35,7 @@ pub use disk::SimulatedDisk;
 pub use faults::{Cast, Fault, Host, Loss, draw_disasters, draw_faults, draw_skew};
 pub use gate::Gate;
 pub use journal::Journal;
-pub use kafka::{
-    Feed, KafkaFault, KafkaTrouble, Message, Pace, Sender, SimulatedKafka, Step, draw_kafka_faults,
-};
+pub use kafka::{Feed, KafkaFault, KafkaTrouble, Message, Pace, Sender, SimulatedKafka, Step, draw_kafka_faults};
 pub use network::SimulatedNetwork;
 pub use processes::STORE_URL;
 pub use producer::Posts;

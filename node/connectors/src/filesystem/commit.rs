@@ -31,7 +31,9 @@ use super::{
     parts::{Folder, LocalFolder, PartCommittable, attempt_of, folder_of, key_of, remove_if_empty, sync_folders},
     sink::PART_STEM,
 };
-use crate::{ConnectorError, Epochs, SinkCommitter, allowed::Reach, error::store_error, location::Location, options::Options};
+use crate::{
+    ConnectorError, Epochs, SinkCommitter, allowed::Reach, error::store_error, location::Location, options::Options,
+};
 
 /// Passed as the attempt to discard up to; then the last attempt's own files are discarded too.
 const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);

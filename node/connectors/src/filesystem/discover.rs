@@ -14,8 +14,8 @@ use thalweg_types::{Split, graph::SourceOperator};
 
 use super::{listing::Files, payload::FilePayload, table::FileTable};
 use crate::{
-    ConnectorError, DecodingShare, Enumerator, FormerEnumerator, Listing, Piece, Source, SplitReader, location::FoundFile,
-    notices::TableNotices,
+    ConnectorError, DecodingShare, Enumerator, FormerEnumerator, Listing, Piece, Source, SplitReader,
+    location::FoundFile, notices::TableNotices,
 };
 
 /// A table of files.

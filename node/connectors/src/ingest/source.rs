@@ -29,7 +29,8 @@ use super::{
     takeover::{OpenedLog, take_over},
 };
 use crate::{
-    Backlog, ConnectorError, Read, Source, SourceIdentity, SplitReader, json::JsonDecoder, options::Options, sizes::fitting_rows,
+    Backlog, ConnectorError, Read, Source, SourceIdentity, SplitReader, json::JsonDecoder, options::Options,
+    sizes::fitting_rows,
 };
 
 const BUFFER_BYTES: u64 = 8 << 20;

@@ -232,7 +232,8 @@ impl KafkaCommitter {
         }
         let admin = self.kafka.admin(&self.options.client(0)).map_err(|error| self.trouble(epoch, error))?;
         let wanted = Wanted::Named(vec![topic.to_string()]);
-        let topics = answered(ANSWERED_WITHIN, admin.topics(&wanted)).await.map_err(|error| self.trouble(epoch, error))?;
+        let topics =
+            answered(ANSWERED_WITHIN, admin.topics(&wanted)).await.map_err(|error| self.trouble(epoch, error))?;
         let missing = || self.trouble(epoch, KafkaError::NoTopic { topic: topic.to_string() });
         let topic = topics.first().ok_or_else(missing)?;
         Ok(Placement::new(*partitioner, topic.partitions))

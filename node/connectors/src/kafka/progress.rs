@@ -242,7 +242,9 @@ pub(super) async fn read(
 
 fn parse(at: &TopicPartition, offset: i64, value: &[u8]) -> Result<Progress, Unread> {
     let unfit = |reason: String| {
-        Unread::Unfit(format!("the progress at offset {offset} of {at} cannot be understood: {reason}; nobody else may write there"))
+        Unread::Unfit(format!(
+            "the progress at offset {offset} of {at} cannot be understood: {reason}; nobody else may write there"
+        ))
     };
     let progress: Progress = serde_json::from_slice(value).map_err(|error| unfit(error.to_string()))?;
     if progress.version != VERSION {

@@ -105,7 +105,8 @@ impl RecordEncoder {
         if let Some(index) = headers {
             let field = schema.field(index);
             if !are_headers(field.data_type()) {
-                let reason = format!("column {} is to be a record's headers and is no MAP<STRING, BYTES>", field.name());
+                let reason =
+                    format!("column {} is to be a record's headers and is no MAP<STRING, BYTES>", field.name());
                 return Err(options.error(reason));
             }
             fields.push(Field::new(HEADERS, field.data_type().clone(), true));

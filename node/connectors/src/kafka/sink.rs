@@ -28,8 +28,8 @@ use super::{
 use crate::{
     ConnectorError, Sealing, SinkSubtask, SinkWriter,
     connector::{Sink, SinkTable},
-    notices::TableNotices,
     nothing_to_seal,
+    notices::TableNotices,
     options::Options,
     staging::Stager,
 };

@@ -125,7 +125,9 @@ impl Look<'_> {
             other @ (KafkaError::NoTopic { .. }
             | KafkaError::OffsetOutOfRange { .. }
             | KafkaError::Fenced { .. }
-            | KafkaError::Aborted { .. }) => failed(&self.write.table, format!("{asked} at {}", self.write.servers), other),
+            | KafkaError::Aborted { .. }) => {
+                failed(&self.write.table, format!("{asked} at {}", self.write.servers), other)
+            }
         };
         if is_silence { Found::Silence(refused) } else { Found::Fault(refused) }
     }

@@ -25,10 +25,8 @@ fn stager_of(store: &CheckpointStore, attempt: u32, inline_bytes: u64) -> Stager
 
 /// Rows with these numbers, each with a text of so many bytes that does not become smaller.
 fn rows(numbers: std::ops::Range<i64>, bytes: usize) -> RecordBatch {
-    let schema = Schema::new(vec![
-        Field::new("number", DataType::Int64, false),
-        Field::new("text", DataType::Utf8, false),
-    ]);
+    let schema =
+        Schema::new(vec![Field::new("number", DataType::Int64, false), Field::new("text", DataType::Utf8, false)]);
     let mut random = 1_u64;
     let mut text = |_| {
         let mut letter = || {
@@ -150,7 +148,7 @@ async fn what_is_gone_or_damaged_is_an_error_that_names_it() {
     stager.write(rows(0..1, 10)).await.expect("written");
     let small = sealed(&mut stager).await.remove(0);
     let name = staged_objects(&large).next().expect("it is large").to_owned();
-    store.delete(&[name.clone()]).await.expect("deleted");
+    store.delete(std::slice::from_ref(&name)).await.expect("deleted");
     let error = numbers(&large, Some(&store)).await.expect_err("it is gone");
     assert!(error.to_string().contains(&name) && error.to_string().contains("it is gone"), "{error}");
     assert_eq!(error.failure_kind(), thalweg_types::job::FailureKind::Data);

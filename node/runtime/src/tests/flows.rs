@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use datafusion_expr::{col, lit};
 use thalweg_types::{
-    JobGraph, JobId, OperatorId, OperatorKind,
+    CheckpointId, JobGraph, JobId, OperatorId, OperatorKind,
     checkpoint::SplitProgress,
     connector::TableConnector,
     graph::{CollectOperator, Distribution, Parallelism, SourceOperator, WindowJoin},
@@ -437,6 +437,15 @@ async fn nexmark_is_read_filtered_and_collected() {
     handle.start();
     let bids: usize = cluster.collected(3).await.iter().map(arrow::array::RecordBatch::num_rows).sum();
     assert_eq!(bids, 4600);
-    crate::commit(context, &graph, &[]).await.unwrap();
-    crate::discard(context, &graph, (&cluster_id(), JOB), thalweg_types::session::ALL_ATTEMPTS).await.unwrap();
+    let publication = thalweg_types::session::Publication {
+        graph: graph.clone(),
+        checkpoint: CheckpointId::FINAL,
+        committables: Vec::new(),
+        published: BTreeMap::new(),
+        complete: CheckpointId::FINAL,
+        checkpoints: super::rig::CHECKPOINTS.to_owned(),
+    };
+    crate::commit(context, (&cluster_id(), JOB, ATTEMPT), &publication).await.unwrap();
+    let removed = (&graph, super::rig::CHECKPOINTS);
+    crate::discard(context, removed, (&cluster_id(), JOB), thalweg_types::session::ALL_ATTEMPTS).await.unwrap();
 }

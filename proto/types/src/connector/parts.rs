@@ -92,7 +92,11 @@ impl ConnectorSpec {
         if let Some(own) = own.into_iter().find(|spec| spec.covers(key)) {
             return Some(own);
         }
-        let key = if self.keys { key.strip_prefix(KEY_PREFIX).or(key.strip_prefix(VALUE_PREFIX)).unwrap_or(key) } else { key };
+        let key = if self.keys {
+            key.strip_prefix(KEY_PREFIX).or(key.strip_prefix(VALUE_PREFIX)).unwrap_or(key)
+        } else {
+            key
+        };
         let formats = self.formats.iter().filter_map(|name| find_format(name));
         formats.flat_map(|format| format.options).find(|spec| spec.covers(key))
     }

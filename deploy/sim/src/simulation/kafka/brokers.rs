@@ -1,7 +1,6 @@
 //! The brokers of a run, and what goes wrong with them and on the ways to them.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -187,10 +186,7 @@ impl SimulatedKafka {
                 self.model.delay_marks(by);
                 Some(Remedy::Marks)
             }
-            KafkaTrouble::Slow
-            | KafkaTrouble::Failing(_)
-            | KafkaTrouble::Unanswered(_)
-            | KafkaTrouble::Hanging(_) => {
+            KafkaTrouble::Slow | KafkaTrouble::Failing(_) | KafkaTrouble::Unanswered(_) | KafkaTrouble::Hanging(_) => {
                 self.state().trouble = Some(trouble);
                 Some(Remedy::Calls)
             }
@@ -303,8 +299,9 @@ impl SimulatedKafka {
     pub(super) async fn give_way(&self, client: u64, call: Call) {
         let released: Vec<Held> = {
             let mut state = self.state();
-            let (released, held) =
-                std::mem::take(&mut state.held).into_iter().partition(|held| held.until == call && held.client != client);
+            let (released, held) = std::mem::take(&mut state.held)
+                .into_iter()
+                .partition(|held| held.until == call && held.client != client);
             state.held = held;
             released
         };

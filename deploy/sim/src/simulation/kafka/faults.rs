@@ -11,10 +11,7 @@ use crate::input::Dice;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KafkaFault {
     /// The brokers, or the ways to them, have a problem.
-    Trouble {
-        trouble: KafkaTrouble,
-        lasts: Duration,
-    },
+    Trouble { trouble: KafkaTrouble, lasts: Duration },
     /// The brokers abort the open transactions of the cluster's nodes, as they do after their timeout.
     Expiry,
     /// The n-th call of one kind after the fault begins goes wrong. If there are fewer calls, nothing happens.
@@ -170,8 +167,23 @@ mod tests {
         assert!(all.iter().any(Vec::is_empty));
         let shown = format!("{all:?}");
         for kind in [
-            "Out", "CutOff", "Leaderless", "Slow", "Failing", "Unanswered", "Hanging", "LateMarks", "Expiry", "Delivered",
-            "Unsent", "HeldUntil(Init)", "HeldUntil(Produce)", "Stays", "Crashes", "Freezes", "CommitGroupOffsets",
+            "Out",
+            "CutOff",
+            "Leaderless",
+            "Slow",
+            "Failing",
+            "Unanswered",
+            "Hanging",
+            "LateMarks",
+            "Expiry",
+            "Delivered",
+            "Unsent",
+            "HeldUntil(Init)",
+            "HeldUntil(Produce)",
+            "Stays",
+            "Crashes",
+            "Freezes",
+            "CommitGroupOffsets",
         ] {
             assert!(shown.contains(kind), "no {kind}");
         }

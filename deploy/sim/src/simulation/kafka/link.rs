@@ -4,9 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use thalweg_kafka::{
-    Admin, ClientConfig, Consumer, Fetched, Isolation, Kafka, KafkaError, NewTopic, OffsetAt, PartitionReader, Producer,
-    Topic, TopicPartition, TransactionalProducer, Transactions, Wanted,
-    model::Call,
+    Admin, ClientConfig, Consumer, Fetched, Isolation, Kafka, KafkaError, NewTopic, OffsetAt, PartitionReader,
+    Producer, Topic, TopicPartition, TransactionalProducer, Transactions, Wanted, model::Call,
 };
 use tokio::time::Instant;
 
@@ -70,11 +69,7 @@ struct LinkedAdmin {
 
 impl LinkedAdmin {
     /// Asks the brokers. A sender that is struck has not asked yet.
-    async fn ask<T>(
-        &self,
-        call: Call,
-        question: impl Future<Output = Result<T, KafkaError>>,
-    ) -> Result<T, KafkaError> {
+    async fn ask<T>(&self, call: Call, question: impl Future<Output = Result<T, KafkaError>>) -> Result<T, KafkaError> {
         let Link { kafka, host } = &self.link;
         let passage = kafka.draw(host, call);
         if passage.struck.is_some() {

@@ -32,8 +32,8 @@ mod names;
 mod outcome;
 mod witness;
 
-pub use brokers::{Pace, SimulatedKafka};
 pub(super) use brokers::Remedy;
+pub use brokers::{Pace, SimulatedKafka};
 pub use faults::{KafkaFault, KafkaTrouble, Message, Sender, draw_kafka_faults};
 pub(super) use feed::Feeder;
 pub use feed::{Feed, Step};

@@ -178,7 +178,9 @@ impl Admin for RdAdmin {
         if let Some(list) = list_of(distinct.iter().map(|of| (*of, wanted)))? {
             offsets = match self.ask_patiently(&Question::Offsets(&list, isolation)).await? {
                 Ok(answer) => self.offsets_in(answer)?,
-                Err(failure) if failure.code == RDKafkaErrorCode::NoEnt => return Err(self.without_leader(&distinct).await?),
+                Err(failure) if failure.code == RDKafkaErrorCode::NoEnt => {
+                    return Err(self.without_leader(&distinct).await?);
+                }
                 Err(failure) => return Err(self.named(self.context.error_of(&failure, Place::Nowhere))),
             };
         }

@@ -52,10 +52,14 @@ pub(super) fn kind_of(code: Code) -> Kind {
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed
         | Code::SecurityDisabled => Kind::Denied,
-        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId => Kind::NoTopic,
-        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessageSize => {
-            Kind::Refused
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId => {
+            Kind::NoTopic
         }
+        Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge
+        | Code::InvalidRecord
+        | Code::InvalidTimestamp
+        | Code::InvalidMessageSize => Kind::Refused,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Kind::Fenced,
         Code::CoordinatorLoadInProgress
         | Code::CoordinatorNotAvailable

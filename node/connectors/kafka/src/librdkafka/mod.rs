@@ -30,7 +30,8 @@ use tokio::runtime::Handle;
 
 use self::{admin::RdAdmin, consumer::RdConsumer, context::Context, producer::RdProducer};
 use crate::{
-    Admin, ClientConfig, Consumer, Isolation, Kafka, KafkaError, Producer, TransactionalProducer, Transactions, properties,
+    Admin, ClientConfig, Consumer, Isolation, Kafka, KafkaError, Producer, TransactionalProducer, Transactions,
+    properties,
 };
 
 /// Makes clients of librdkafka. Make them in a runtime if they need tokens, which are got there.
@@ -100,7 +101,8 @@ fn context_of(clock: &Arc<dyn Clock>, config: &ClientConfig) -> Result<Context, 
     let tokens = match &config.token {
         None => None,
         Some(source) => {
-            let outside = |_| KafkaError::Broken { reason: "a client that needs tokens is made in a runtime".to_owned() };
+            let outside =
+                |_| KafkaError::Broken { reason: "a client that needs tokens is made in a runtime".to_owned() };
             Some((source.clone(), Handle::try_current().map_err(outside)?))
         }
     };

@@ -266,9 +266,8 @@ fn headers_of(record: &NewRecord) -> Option<OwnedHeaders> {
     if record.headers.is_empty() {
         return None;
     }
-    let add = |headers: OwnedHeaders, (key, value): &crate::Header| {
-        headers.insert(Header { key, value: value.as_deref() })
-    };
+    let add =
+        |headers: OwnedHeaders, (key, value): &crate::Header| headers.insert(Header { key, value: value.as_deref() });
     Some(record.headers.iter().fold(OwnedHeaders::new_with_capacity(record.headers.len()), add))
 }
 

@@ -72,10 +72,7 @@ pub(super) fn consumer(config: &ClientConfig, isolation: Isolation, share: Share
 }
 
 /// For a client that writes, in transactions or without.
-pub(super) fn producer(
-    config: &ClientConfig,
-    transactions: Option<&Transactions>,
-) -> Result<NativeConfig, KafkaError> {
+pub(super) fn producer(config: &ClientConfig, transactions: Option<&Transactions>) -> Result<NativeConfig, KafkaError> {
     properties::check(config, None)?;
     let mut own = common(config)?;
     let record_bytes = config.properties.get("message.max.bytes").and_then(|given| given.parse().ok());

@@ -195,7 +195,8 @@ impl Cluster {
         }
         if let Some(id) = batch.transactional_id {
             let coordinator = self.transactions.get_mut(id);
-            let added = coordinator.map_or(Answer::Fenced, |of| of.add(batch.author, batch.partition, now.monotonic_ms));
+            let added =
+                coordinator.map_or(Answer::Fenced, |of| of.add(batch.author, batch.partition, now.monotonic_ms));
             match added {
                 Answer::Done(()) => {}
                 Answer::NotYet => return Ok(Answer::NotYet),

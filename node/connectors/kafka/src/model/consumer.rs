@@ -60,7 +60,7 @@ struct ModelReader {
 impl PartitionReader for ModelReader {
     async fn next(&mut self, records_max: usize) -> Result<Fetched, KafkaError> {
         // An answer that is lost is asked for again.
-        self.shared.begin(Call::Fetch).await?;
+        self.shared.begin(&self.limits, Call::Fetch).await?;
         let Self { shared, limits, isolation, partition, position, end_told, .. } = self;
         shared
             .until(|state, _| {

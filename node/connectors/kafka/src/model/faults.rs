@@ -48,19 +48,25 @@ pub enum Fault {
 pub(super) struct Faults {
     pub(super) down: bool,
     pub(super) leaderless: BTreeSet<TopicPartition>,
-    /// As many as tests plan.
-    planned: BTreeMap<Call, VecDeque<Fault>>,
+    /// Clients that no broker answers, by `client.id`.
+    pub(super) cut_off: BTreeSet<String>,
+    /// As many as tests plan: for a client, by `client.id`, or for any.
+    planned: BTreeMap<(Option<String>, Call), VecDeque<Fault>>,
     /// Counts `release`.
     pub(super) released: u64,
 }
 
 impl Faults {
-    pub(super) fn plan(&mut self, call: Call, fault: Fault) {
-        self.planned.entry(call).or_default().push_back(fault);
+    pub(super) fn plan(&mut self, client: Option<&str>, call: Call, fault: Fault) {
+        self.planned.entry((client.map(str::to_owned), call)).or_default().push_back(fault);
     }
 
-    /// The fault of a call that begins now.
-    pub(super) fn take(&mut self, call: Call) -> Option<Fault> {
-        self.planned.get_mut(&call).and_then(VecDeque::pop_front)
+    /// The fault of a client's call that begins now.
+    pub(super) fn take(&mut self, client: &str, call: Call) -> Option<Fault> {
+        if self.planned.is_empty() {
+            return None;
+        }
+        let mut take = |client| self.planned.get_mut(&(client, call)).and_then(VecDeque::pop_front);
+        take(Some(client.to_owned())).or_else(|| take(None))
     }
 }

@@ -17,10 +17,11 @@ mod producer;
 mod shared;
 mod transactions;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use thalweg_types::seam::Seams;
 
+pub use self::faults::{Call, Fault};
 use self::{
     admin::ModelAdmin,
     cluster::Cluster,
@@ -28,10 +29,9 @@ use self::{
     producer::ModelProducer,
     shared::{Limits, Shared},
 };
-pub use self::faults::{Call, Fault};
 use crate::{
-    Admin, ClientConfig, Consumer, Isolation, Kafka, KafkaError, Producer, TopicPartition, TransactionalProducer,
-    Transactions, properties,
+    Admin, ClientConfig, Consumer, Isolation, Kafka, KafkaError, OffsetAt, Producer, Record, Topic, TopicPartition,
+    TransactionalProducer, Transactions, properties,
 };
 
 /// The value of `bootstrap.servers` that leads to the cluster.
@@ -90,7 +90,22 @@ impl ModelKafka {
 
     /// The next call of this kind, by any client, goes wrong. Several are taken in the order in which they were planned.
     pub fn fault(&self, call: Call, fault: Fault) {
-        self.shared.change(|state| state.faults.plan(call, fault));
+        self.shared.change(|state| state.faults.plan(None, call, fault));
+    }
+
+    /// The next call of this kind by the client of this `client.id` goes wrong. These are taken before those that any client takes.
+    pub fn fault_of(&self, client_id: &str, call: Call, fault: Fault) {
+        self.shared.change(|state| state.faults.plan(Some(client_id), call, fault));
+    }
+
+    /// No broker answers the clients of this `client.id` from now on.
+    pub fn cut_off(&self, client_id: &str) {
+        self.shared.change(|state| _ = state.faults.cut_off.insert(client_id.to_owned()));
+    }
+
+    /// Brokers answer the clients of this `client.id` again.
+    pub fn mend(&self, client_id: &str) {
+        self.shared.change(|state| _ = state.faults.cut_off.remove(client_id));
     }
 
     /// Lets the calls that hang go on.
@@ -134,6 +149,42 @@ impl ModelKafka {
     /// If there is no such partition.
     pub fn delete_records(&self, of: &TopicPartition, before: i64) -> Result<(), KafkaError> {
         self.shared.change(|state| state.cluster.delete_records(of, before))
+    }
+
+    /// Changes whenever the cluster does, so that whoever looks again and again need not look at all of it.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.shared.with(|state, _| state.cluster.revision())
+    }
+
+    /// The topics there are, by name, without a client.
+    #[must_use]
+    pub fn topics_now(&self) -> Vec<Topic> {
+        self.shared.with(|state, _| state.cluster.topics().collect())
+    }
+
+    /// What readers can read of a partition from an offset on, or from its beginning if that is later, without a client. Returns the
+    /// offset to go on from, too.
+    ///
+    /// # Errors
+    /// If there is no such partition.
+    pub fn read_now(
+        &self,
+        of: &TopicPartition,
+        from: i64,
+        isolation: Isolation,
+    ) -> Result<(Vec<Record>, i64), KafkaError> {
+        self.shared.with(|state, _| {
+            let from = from.max(state.cluster.offset_at(of, OffsetAt::Earliest, isolation)?);
+            let slice = state.cluster.read(of, from, usize::MAX, isolation)?;
+            Ok((slice.records, slice.next))
+        })
+    }
+
+    /// What a group has committed, without a client.
+    #[must_use]
+    pub fn group_offsets_now(&self, group: &str) -> BTreeMap<TopicPartition, i64> {
+        self.shared.with(|state, _| state.cluster.group_offsets(group))
     }
 
     /// Keeps what the cluster holds.

@@ -59,7 +59,11 @@ struct Entry {
 
 #[derive(Debug, Clone, PartialEq)]
 enum What {
-    Record { key: Option<Bytes>, value: Option<Bytes>, headers: Vec<Header> },
+    Record {
+        key: Option<Bytes>,
+        value: Option<Bytes>,
+        headers: Vec<Header>,
+    },
     /// The end of the author's transaction. Readers do not see it, but it has an offset.
     End,
 }

@@ -134,7 +134,7 @@ impl ModelProducer {
         if self.queue.is_empty() {
             return;
         }
-        let repeats = match self.shared.begin(Call::Produce).await {
+        let repeats = match self.shared.begin(&self.limits, Call::Produce).await {
             Ok(is_lost) => is_lost,
             Err(error) => {
                 let written = self.queue.pop_front();

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::{ClientConfig, KafkaError, TopicId, properties};
 
+/// The property by which a client names itself.
+const CLIENT_ID: &str = "client.id";
+
 pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -89,8 +92,8 @@ impl Shared {
     }
 
     /// The fault of a call that begins now: one that hangs does so here, one that fails is the error. Returns whether the answer is lost.
-    pub(super) async fn begin(&self, call: Call) -> Result<bool, KafkaError> {
-        match self.with(|state, _| state.faults.take(call)) {
+    pub(super) async fn begin(&self, limits: &Limits, call: Call) -> Result<bool, KafkaError> {
+        match self.with(|state, _| state.faults.take(&limits.client, call)) {
             None => Ok(false),
             Some(Fault::LoseAnswer) => Ok(true),
             Some(Fault::Fail(error)) => Err(error),
@@ -111,10 +114,8 @@ impl Shared {
         mut effect: impl FnMut(&mut State, Now) -> Option<Result<T, KafkaError>>,
     ) -> Result<T, KafkaError> {
         let asked = async {
-            let is_lost = self.begin(call).await?;
-            let answer = self
-                .until(|state, now| if limits.is_away(state) { None } else { effect(state, now) })
-                .await?;
+            let is_lost = self.begin(limits, call).await?;
+            let answer = self.until(|state, now| if limits.is_away(state) { None } else { effect(state, now) }).await?;
             if is_lost { Err(limits.unanswered(limit)) } else { Ok(answer) }
         };
         timeout(limit, asked).await.unwrap_or_else(|_| Err(limits.unanswered(limit)))
@@ -138,6 +139,7 @@ impl Shared {
 #[derive(Debug, Clone)]
 pub(super) struct Limits {
     servers: String,
+    client: String,
     /// For an answer.
     pub(super) answer: Duration,
     /// For records to be written.
@@ -152,6 +154,7 @@ impl Limits {
         let delivery = properties::milliseconds(of, &properties::DELIVERY_MS, properties::DELIVERY_MS_DEFAULT)?;
         Ok(Self {
             servers: of.get(properties::SERVERS).cloned().unwrap_or_default(),
+            client: of.get(CLIENT_ID).cloned().unwrap_or_default(),
             answer: Duration::from_millis(answer),
             delivery: Duration::from_millis(delivery),
             queue_bytes: config.queue_bytes,
@@ -160,7 +163,7 @@ impl Limits {
 
     /// Whether no broker answers this client.
     pub(super) fn is_away(&self, state: &State) -> bool {
-        state.faults.down || self.is_elsewhere()
+        state.faults.down || state.faults.cut_off.contains(&self.client) || self.is_elsewhere()
     }
 
     /// What keeps this client from asking.
@@ -168,7 +171,7 @@ impl Limits {
         if self.is_elsewhere() {
             return Some(format!("{}: connection refused", self.servers));
         }
-        state.faults.down.then(|| DOWN.to_owned())
+        self.is_away(state).then(|| DOWN.to_owned())
     }
 
     pub(super) fn unanswered(&self, limit: Duration) -> KafkaError {

@@ -7,8 +7,8 @@ use tokio::{task::yield_now, time::timeout};
 
 use super::{ADDRESS, Call, Fault, ModelKafka};
 use crate::{
-    Admin, ClientConfig, Fetched, Isolation, Kafka, KafkaError, NewRecord, NewTopic, OffsetAt, Producer, TopicPartition,
-    TransactionalProducer, Transactions, Wanted, testing::seams::seams,
+    Admin, ClientConfig, Fetched, Isolation, Kafka, KafkaError, NewRecord, NewTopic, OffsetAt, Producer,
+    TopicPartition, TransactionalProducer, Transactions, Wanted, testing::seams::seams,
 };
 
 const TIMEOUT_MS: u64 = 30_000;

@@ -43,9 +43,17 @@ pub(super) struct Transactional {
 #[derive(Debug, Clone, PartialEq)]
 enum State {
     /// Whether the last transaction was committed, for a call that is repeated.
-    Idle { committed: Option<bool> },
-    Open { since_ms: u64, partitions: BTreeSet<TopicPartition> },
-    Ending { due_ms: u64, marks: Marks },
+    Idle {
+        committed: Option<bool>,
+    },
+    Open {
+        since_ms: u64,
+        partitions: BTreeSet<TopicPartition>,
+    },
+    Ending {
+        due_ms: u64,
+        marks: Marks,
+    },
 }
 
 impl Transactional {

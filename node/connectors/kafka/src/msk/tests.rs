@@ -30,11 +30,13 @@ fn urls_are_those_of_the_signer_of_aws() {
     let sorted = |url: &str| url.split('&').map(str::to_owned).collect::<BTreeSet<_>>();
     assert_eq!(
         sorted(&signed_url("cn-north-1", &credentials(Some("session/token+with=signs")), NOW)),
-        sorted("https://kafka.cn-north-1.amazonaws.com/?Action=kafka-cluster%3AConnect&X-Amz-Algorithm=AWS4-HMAC-SHA256\
+        sorted(
+            "https://kafka.cn-north-1.amazonaws.com/?Action=kafka-cluster%3AConnect&X-Amz-Algorithm=AWS4-HMAC-SHA256\
          &X-Amz-Credential=AKIDEXAMPLE%2F20260102%2Fcn-north-1%2Fkafka-cluster%2Faws4_request\
          &X-Amz-Date=20260102T030405Z&X-Amz-Expires=900&X-Amz-SignedHeaders=host\
          &X-Amz-Security-Token=session%2Ftoken%2Bwith%3Dsigns\
-         &X-Amz-Signature=8b30e38de2abb14edc7bba169c18a485621192f5f43e5097de7b20d64b72794b")
+         &X-Amz-Signature=8b30e38de2abb14edc7bba169c18a485621192f5f43e5097de7b20d64b72794b"
+        )
     );
 }
 

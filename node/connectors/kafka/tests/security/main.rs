@@ -27,7 +27,8 @@ fn setup(certificates: &Certificates) -> Setup {
     let (name, password) = USER;
     let plain = format!("{SASL}.plain.PlainLoginModule required user_{name}=\"{password}\";");
     let scram = format!("{SASL}.scram.ScramLoginModule required;");
-    let bearer = format!("{SASL}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";");
+    let bearer =
+        format!("{SASL}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";");
     let validator = format!("{SASL}.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler");
     let sasl_plain = owned(&[("sasl.enabled.mechanisms", "PLAIN"), ("plain.sasl.jaas.config", &plain)]);
     let mut sasl_scram =
@@ -70,10 +71,8 @@ impl<'a> Way<'a> {
     }
 
     fn config(&self) -> ClientConfig {
-        let own = [
-            ("bootstrap.servers", self.broker.address_of(self.listener)),
-            ("socket.timeout.ms", "4000".to_owned()),
-        ];
+        let own =
+            [("bootstrap.servers", self.broker.address_of(self.listener)), ("socket.timeout.ms", "4000".to_owned())];
         let all = own.into_iter().chain(self.properties.iter().cloned());
         ClientConfig {
             properties: all.map(|(key, value)| (key.to_owned(), value)).collect(),
@@ -188,24 +187,32 @@ async fn brokers_let_in_who_they_know_and_say_why_not() {
     let (name, password) = USER;
 
     let plain = |password: &str| {
-        Way::new(&broker, "SASLPLAIN", &[
-            ("security.protocol", "SASL_PLAINTEXT"),
-            ("sasl.mechanism", "PLAIN"),
-            ("sasl.username", name),
-            ("sasl.password", password),
-        ])
+        Way::new(
+            &broker,
+            "SASLPLAIN",
+            &[
+                ("security.protocol", "SASL_PLAINTEXT"),
+                ("sasl.mechanism", "PLAIN"),
+                ("sasl.username", name),
+                ("sasl.password", password),
+            ],
+        )
     };
     plain(password).works("plain").await;
     plain("wrong horse").is_denied("Authentication failed").await;
 
     let scram = |password: &str, authority: &str| {
-        Way::new(&broker, "SCRAM", &[
-            ("security.protocol", "SASL_SSL"),
-            ("sasl.mechanism", "SCRAM-SHA-512"),
-            ("sasl.username", name),
-            ("sasl.password", password),
-            ("ssl.ca.location", authority),
-        ])
+        Way::new(
+            &broker,
+            "SCRAM",
+            &[
+                ("security.protocol", "SASL_SSL"),
+                ("sasl.mechanism", "SCRAM-SHA-512"),
+                ("sasl.username", name),
+                ("sasl.password", password),
+                ("ssl.ca.location", authority),
+            ],
+        )
     };
     scram(password, &authority).works("scram").await;
     scram("wrong horse", &authority).is_denied("Authentication failed").await;

@@ -332,7 +332,11 @@ async fn side_output<const N: usize>(folder: &TempDir, kind: SideOutputKind, rec
         writer.write(records).await.expect("written");
     }
     let prepared = writer.seal().await.expect("sealed").await.expect("durable");
-    open_side_output_committer(kind, &path, &context).expect("opened").commit(EPOCHS, &prepared).await.expect("published");
+    open_side_output_committer(kind, &path, &context)
+        .expect("opened")
+        .commit(EPOCHS, &prepared)
+        .await
+        .expect("published");
     let stem = if kind == SideOutputKind::LateRows { "late" } else { "dead-letter" };
     fs::read_to_string(folder.path().join(format!("{stem}-c1-1-2-0000000000000007-3-0.json"))).expect("published")
 }

@@ -164,12 +164,7 @@ impl Rig {
         self.commit(node, job.epochs(*publishing), prepared).await
     }
 
-    async fn commit(
-        &self,
-        node: &ConnectorContext,
-        epochs: Epochs,
-        prepared: &[Value],
-    ) -> Result<(), ConnectorError> {
+    async fn commit(&self, node: &ConnectorContext, epochs: Epochs, prepared: &[Value]) -> Result<(), ConnectorError> {
         self.committer(node).commit(epochs, prepared).await
     }
 

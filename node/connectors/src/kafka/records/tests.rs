@@ -1,6 +1,4 @@
-use arrow::{
-    array::{BinaryBuilder, MapBuilder, StringViewArray, StringViewBuilder, TimestampMicrosecondArray},
-};
+use arrow::array::{BinaryBuilder, MapBuilder, StringViewArray, StringViewBuilder, TimestampMicrosecondArray};
 use thalweg_types::connector::METADATA_COLUMN;
 
 use super::*;
@@ -10,12 +8,11 @@ fn metadata(field: Field, key: &str) -> Field {
     field.with_metadata([(METADATA_COLUMN.to_owned(), key.to_owned())].into())
 }
 
-fn headers(of: &[Option<&[(&str, Option<&[u8]>)]>]) -> ArrayRef {
-    let names = arrow::array::MapFieldNames {
-        entry: "entries".to_owned(),
-        key: "key".to_owned(),
-        value: "value".to_owned(),
-    };
+type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
+
+fn headers(of: &[Option<Headers<'_>>]) -> ArrayRef {
+    let names =
+        arrow::array::MapFieldNames { entry: "entries".to_owned(), key: "key".to_owned(), value: "value".to_owned() };
     let mut map = MapBuilder::new(Some(names), StringViewBuilder::new(), BinaryBuilder::new());
     for row in of {
         for (name, value) in row.iter().flat_map(|row| row.iter()) {
@@ -131,10 +128,8 @@ async fn a_record_that_is_too_large_is_refused_before_it_is_promised() {
 #[test]
 fn metadata_columns_of_other_types_are_refused() {
     for (key, data_type) in [("timestamp", DataType::Int64), ("headers", DataType::Utf8View)] {
-        let schema = Schema::new(vec![
-            Field::new("n", DataType::Int64, true),
-            metadata(Field::new("m", data_type, true), key),
-        ]);
+        let schema =
+            Schema::new(vec![Field::new("n", DataType::Int64, true), metadata(Field::new("m", data_type, true), key)]);
         let error = open(&schema, &[]).map(drop).expect_err("it does not fit").to_string();
         assert!(error.contains("column m"), "{error}");
     }

@@ -108,6 +108,7 @@ async fn options_are_those_of_the_part() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a list of cases")]
 fn what_does_not_fit_is_refused_when_it_is_opened() {
     use DataType as D;
     let plain = schema(&[("a", D::Int64, true)]);

@@ -196,6 +196,7 @@ async fn imports_are_below_the_directory_of_the_file() {
 }
 
 /// A Python with fastavro and protobuf (`pip install fastavro cramjam backports.zstd protobuf`).
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
 fn python() -> Option<String> {
     std::env::var("THALWEG_PYFORMATS").ok().filter(|python| !python.is_empty())
 }

@@ -38,11 +38,13 @@ pub(in crate::librdkafka) enum Question<'a> {
     Config(&'a str),
 }
 
+/// A topic's name, and the topic and whether it is internal, or why it is not described.
+pub(in crate::librdkafka) type Described = (String, Result<(Topic, bool), Failure>);
+
 /// What was answered.
 #[derive(Debug)]
 pub(in crate::librdkafka) enum Answer {
-    /// Each topic, whether it is internal, or why it is not described.
-    Topics(Vec<(String, Result<(Topic, bool), Failure>)>),
+    Topics(Vec<Described>),
     /// An offset that there is not is negative.
     Offsets(Vec<(TopicPartition, Result<i64, Failure>)>),
     Done,
@@ -181,7 +183,8 @@ impl Options {
         let any = bindings::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ANY;
         // SAFETY: the client lives.
         let options = unsafe { bindings::rd_kafka_AdminOptions_new(client.handle(), any) };
-        let options = NonNull::new(options).expect("librdkafka returns options, or ends the process for lack of memory");
+        let options =
+            NonNull::new(options).expect("librdkafka returns options, or ends the process for lack of memory");
         let options = Self(options);
         let mut reason: [c_char; REASON_BYTES] = [0; REASON_BYTES];
         // SAFETY: the options live, there is as much room for a reason as is said, and it ends with a zero byte.
@@ -201,7 +204,9 @@ impl Options {
     fn isolate(&self, isolation: Isolation) -> Result<(), Failure> {
         let level = match isolation {
             Isolation::ReadCommitted => bindings::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
-            Isolation::ReadUncommitted => bindings::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
+            Isolation::ReadUncommitted => {
+                bindings::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED
+            }
         };
         // SAFETY: the options live. The error belongs to us: it is read, then freed; both functions take null.
         unsafe {
@@ -255,9 +260,8 @@ pub(in crate::librdkafka) fn take_answer(queue: &Queue) -> Option<Result<Answer,
     let event = Event(NonNull::new(unsafe { bindings::rd_kafka_queue_poll(queue.pointer(), 0) })?);
     let pointer = event.0.as_ptr();
     // SAFETY: the event lives, and so do its code and text.
-    let failure = unsafe {
-        failure_of(bindings::rd_kafka_event_error(pointer), bindings::rd_kafka_event_error_string(pointer))
-    };
+    let failure =
+        unsafe { failure_of(bindings::rd_kafka_event_error(pointer), bindings::rd_kafka_event_error_string(pointer)) };
     Some(failure.and_then(|()| answer_of(&event)))
 }
 
@@ -318,7 +322,7 @@ unsafe fn array_of<'a, T>(array: *mut *const T, count: usize) -> &'a [*const T] 
     unsafe { slice::from_raw_parts(array, count) }
 }
 
-fn topics_of(event: &Event) -> Vec<(String, Result<(Topic, bool), Failure>)> {
+fn topics_of(event: &Event) -> Vec<Described> {
     let mut count = 0;
     // SAFETY: the event is of this type and lives, and what is written to does too.
     let topics = unsafe {
@@ -337,10 +341,7 @@ fn topics_of(event: &Event) -> Vec<(String, Result<(Topic, bool), Failure>)> {
             let bits = if id.is_null() {
                 (0, 0)
             } else {
-                (
-                    bindings::rd_kafka_Uuid_most_significant_bits(id),
-                    bindings::rd_kafka_Uuid_least_significant_bits(id),
-                )
+                (bindings::rd_kafka_Uuid_most_significant_bits(id), bindings::rd_kafka_Uuid_least_significant_bits(id))
             };
             let is_internal = bindings::rd_kafka_TopicDescription_is_internal(*topic) != 0;
             let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);

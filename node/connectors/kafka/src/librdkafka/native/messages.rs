@@ -24,7 +24,9 @@ const MESSAGES_MAX: usize = 4_096;
 pub(in crate::librdkafka) enum Polled {
     Record(Record),
     /// There is nothing more before this offset.
-    End { offset: i64 },
+    End {
+        offset: i64,
+    },
     Failed(Failure),
 }
 

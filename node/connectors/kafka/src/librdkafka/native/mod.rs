@@ -66,7 +66,8 @@ pub(super) fn purge(client: &dyn Client) {
 
 /// A text for C. One with a zero within is not passed on: no name has one.
 fn c_string(text: &str) -> Result<CString, Failure> {
-    let invalid = |_| Failure { code: RDKafkaErrorCode::InvalidArgument, reason: format!("{text:?} has a zero byte within") };
+    let invalid =
+        |_| Failure { code: RDKafkaErrorCode::InvalidArgument, reason: format!("{text:?} has a zero byte within") };
     CString::new(text).map_err(invalid)
 }
 

@@ -81,10 +81,10 @@ impl Certificates {
     fn authority(&self, name: &str) {
         self.key(name);
         let subject = format!("/CN={name} of a test");
-        self.openssl(&["req", "-x509", "-new", "-sha256", "-days", "2", "-subj", &subject], &[
-            ("-key", &format!("{name}.key")),
-            ("-out", &format!("{name}.crt")),
-        ]);
+        self.openssl(
+            &["req", "-x509", "-new", "-sha256", "-days", "2", "-subj", &subject],
+            &[("-key", &format!("{name}.key")), ("-out", &format!("{name}.crt"))],
+        );
     }
 
     /// A certificate that the authority signs.
@@ -92,17 +92,20 @@ impl Certificates {
         self.key(name);
         fs::write(self.path("extensions"), extension).expect("the extensions are written");
         let subject = format!("/CN={name}");
-        self.openssl(&["req", "-new", "-sha256", "-subj", &subject], &[
-            ("-key", &format!("{name}.key")),
-            ("-out", &format!("{name}.csr")),
-        ]);
-        self.openssl(&["x509", "-req", "-sha256", "-days", "2", "-CAcreateserial"], &[
-            ("-in", &format!("{name}.csr")),
-            ("-CA", "ca.crt"),
-            ("-CAkey", "ca.key"),
-            ("-extfile", "extensions"),
-            ("-out", &format!("{name}.crt")),
-        ]);
+        self.openssl(
+            &["req", "-new", "-sha256", "-subj", &subject],
+            &[("-key", &format!("{name}.key")), ("-out", &format!("{name}.csr"))],
+        );
+        self.openssl(
+            &["x509", "-req", "-sha256", "-days", "2", "-CAcreateserial"],
+            &[
+                ("-in", &format!("{name}.csr")),
+                ("-CA", "ca.crt"),
+                ("-CAkey", "ca.key"),
+                ("-extfile", "extensions"),
+                ("-out", &format!("{name}.crt")),
+            ],
+        );
     }
 
     fn key(&self, name: &str) {

@@ -29,7 +29,8 @@ pub(super) const CHECKS: &[Check] = &[
 
 async fn nulls(world: &World<'_>) {
     let topic = world.topic("t", 1).await;
-    let pairs: [(Option<&'static [u8]>, Option<&'static [u8]>); 5] = [
+    type Part = Option<&'static [u8]>;
+    let pairs: [(Part, Part); 5] = [
         (None, None),
         (Some(b""), Some(b"")),
         (Some(b"k"), None),
@@ -43,7 +44,11 @@ async fn nulls(world: &World<'_>) {
     producer.flush().await.expect("they are written");
     let mut reader = world.reader(&topic, 0, ReadCommitted).await;
     let read = read_count(reader.as_mut(), 5).await;
-    assert!(read.iter().map(|record| (record.key.clone(), record.value.clone())).eq(pairs.map(|(key, value)| (bytes(key), bytes(value)))));
+    assert!(
+        read.iter()
+            .map(|record| (record.key.clone(), record.value.clone()))
+            .eq(pairs.map(|(key, value)| (bytes(key), bytes(value))))
+    );
 }
 
 async fn headers(world: &World<'_>) {

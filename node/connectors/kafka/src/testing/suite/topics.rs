@@ -36,9 +36,8 @@ async fn described(world: &World<'_>) {
 
 async fn anew(world: &World<'_>) {
     let topic = world.topic("t", 1).await;
-    let named = || async {
-        world.admin().topics(&Wanted::Named(vec![topic.to_string()])).await.expect("they are told")
-    };
+    let named =
+        || async { world.admin().topics(&Wanted::Named(vec![topic.to_string()])).await.expect("they are told") };
     let before: Vec<Topic> = named().await;
     world.harness.delete_topic(&topic).await.expect("it is deleted");
     world.until("the topic is gone", async || named().await.is_empty()).await;

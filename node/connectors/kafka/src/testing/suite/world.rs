@@ -7,8 +7,8 @@ use tokio::time::sleep;
 
 use super::Harness;
 use crate::{
-    Admin, ClientConfig, Consumer, Fetched, Isolation, NewRecord, NewTopic, OffsetAt, PartitionReader,
-    Producer, Record, TopicPartition, TransactionalProducer, Transactions,
+    Admin, ClientConfig, Consumer, Fetched, Isolation, NewRecord, NewTopic, OffsetAt, PartitionReader, Producer,
+    Record, TopicPartition, TransactionalProducer, Transactions,
 };
 
 /// Long enough that no transaction expires that should not.
@@ -159,7 +159,14 @@ pub(super) fn keyed(topic: &Arc<str>, key: &str, value: &str) -> NewRecord {
 }
 
 pub(super) fn empty(topic: &Arc<str>) -> NewRecord {
-    NewRecord { topic: topic.clone(), partition: Some(0), key: None, value: None, headers: Vec::new(), timestamp_ms: None }
+    NewRecord {
+        topic: topic.clone(),
+        partition: Some(0),
+        key: None,
+        value: None,
+        headers: Vec::new(),
+        timestamp_ms: None,
+    }
 }
 
 pub(super) fn value_of(record: &Record) -> String {

@@ -8,19 +8,37 @@ use super::*;
 #[derive(Debug, Clone)]
 enum Step {
     /// A checkpoint is complete: so many rows, from so many subtasks.
-    Take { rows: i64, subtasks: u32 },
+    Take {
+        rows: i64,
+        subtasks: u32,
+    },
     /// The leader orders the oldest checkpoint of this node, and hears of the outcome or not.
-    Order { node: usize, is_heard: bool },
+    Order {
+        node: usize,
+        is_heard: bool,
+    },
     /// The committer of this node crashes so many milliseconds after it was ordered to publish.
-    Crash { node: usize, after_ms: u64 },
+    Crash {
+        node: usize,
+        after_ms: u64,
+    },
     /// Two nodes publish at the same time.
-    Both { one: usize, other: usize },
+    Both {
+        one: usize,
+        other: usize,
+    },
     /// The next calls go wrong.
     Trouble(Call, Trouble),
-    Outage { seconds: u64 },
+    Outage {
+        seconds: u64,
+    },
     Expire,
-    Restart { node: usize },
-    DelayMarks { ms: u64 },
+    Restart {
+        node: usize,
+    },
+    DelayMarks {
+        ms: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
