@@ -8,6 +8,7 @@ mod flows;
 mod golden;
 mod graph;
 mod portions;
+mod published;
 mod rig;
 mod sources;
 mod tables;

@@ -9,8 +9,9 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
-    Backlog, ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Listing, Piece, Read, Rollover, Sealing,
-    SideOutputKind, SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity, SplitReader,
+    Backlog, ConnectorContext, ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Listing, Piece, Read, Rollover,
+    Sealing, SideOutputKind, SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity, SplitReader,
+    check_sink, open_sink_writer,
 };
 use thalweg_types::{
     CheckpointId, OperatorId, Split, SplitId,
@@ -75,6 +76,8 @@ pub(super) enum Manner {
 /// Everything that a test's jobs read and write, by table name.
 #[derive(Debug, Default)]
 pub(super) struct TestTables {
+    /// What opens sinks, if they are real ones.
+    pub(super) real_sinks: Mutex<Option<ConnectorContext>>,
     pub(super) sources: Mutex<BTreeMap<String, Vec<TestSplit>>>,
     pub(super) manners: Mutex<BTreeMap<String, Manner>>,
     /// Rollovers of tables whose parts stay open over checkpoints.
@@ -343,7 +346,11 @@ impl Tables for SharedTables {
         self.0.refuse(&spec.table)
     }
 
-    async fn check_sink(&self, spec: &SinkOperator, _: SchemaRef, patient: bool) -> Result<(), ConnectorError> {
+    async fn check_sink(&self, spec: &SinkOperator, schema: SchemaRef, patient: bool) -> Result<(), ConnectorError> {
+        let real = self.0.real_sinks.lock().unwrap().clone();
+        if let Some(real) = real {
+            return check_sink(spec, schema, patient, &real).await;
+        }
         self.0.checked_sinks.lock().unwrap().push((spec.table.clone(), patient));
         self.0.refuse(&spec.table)
     }
@@ -360,9 +367,12 @@ impl Tables for SharedTables {
     fn sink_writer(
         &self,
         spec: &SinkOperator,
-        _: SchemaRef,
-        _: SinkSubtask,
+        schema: SchemaRef,
+        subtask: SinkSubtask,
     ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
+        if let Some(real) = &*self.0.real_sinks.lock().unwrap() {
+            return open_sink_writer(spec, schema, subtask, real);
+        }
         let manner = self.0.manners.lock().unwrap().get(&spec.table).cloned().unwrap_or(Manner::Keep);
         Ok(Box::new(TestWriter { tables: self.0.clone(), table: spec.table.clone(), manner, unsealed: Vec::new() }))
     }

@@ -189,8 +189,8 @@ async fn all_files_are_listed_and_each_is_cut_by_itself() {
     assert!(cut[0].is_empty(), "nothing is in it");
     let mut lines = String::new();
     for split in &cut[1] {
-        assert_eq!(enumerator.former(&split).expect("readable"), None);
-        let mut reader = source.open(&split).await.expect("opened");
+        assert_eq!(enumerator.former(split).expect("readable"), None);
+        let mut reader = source.open(split).await.expect("opened");
         while let Read::Records { batch, .. } = reader.next().await.expect("readable") {
             lines.extend(to_lines(&batch));
         }
