@@ -50,12 +50,13 @@ pub(crate) const CONNECTOR: Connector =
 #[must_use]
 pub fn kafka_client(seams: &Seams) -> Option<Arc<dyn Kafka>> {
     #[cfg(feature = "kafka")]
-    return Some(Arc::new(thalweg_kafka::librdkafka::RdKafka::new(seams)));
+    let client = Some(Arc::new(thalweg_kafka::librdkafka::RdKafka::new(seams)) as Arc<dyn Kafka>);
     #[cfg(not(feature = "kafka"))]
-    {
+    let client = {
         let _ = seams;
         None
-    }
+    };
+    client
 }
 
 #[cfg(test)]

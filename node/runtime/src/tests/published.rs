@@ -84,8 +84,7 @@ fn publication(
     published: Option<CheckpointId>,
     prepared: impl IntoIterator<Item = Prepared>,
 ) -> Publication {
-    let mut committables: Vec<SinkCommittables> =
-        prepared.into_iter().map(|prepared| prepared.committables).collect();
+    let mut committables: Vec<SinkCommittables> = prepared.into_iter().map(|prepared| prepared.committables).collect();
     committables.sort_by_key(|prepared| prepared.subtask);
     Publication {
         graph: graph(),

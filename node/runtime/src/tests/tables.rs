@@ -9,9 +9,9 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
-    Backlog, ConnectorContext, ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Listing, Piece, Read, Rollover,
-    Sealing, SideOutputKind, SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity, SplitReader,
-    check_sink, open_sink_writer,
+    Backlog, ConnectorContext, ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Listing, Piece, Read,
+    Rollover, Sealing, SideOutputKind, SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity,
+    SplitReader, check_sink, open_sink_writer,
 };
 use thalweg_types::{
     CheckpointId, OperatorId, Split, SplitId,

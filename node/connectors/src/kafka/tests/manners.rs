@@ -1,0 +1,236 @@
+//! How a table behaves towards brokers, people and memory.
+
+use std::time::Duration;
+
+use thalweg_kafka::model::{Call, Fault};
+use thalweg_types::{CheckpointId, job::FailureKind};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::*;
+use crate::{Backlog, open_source};
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_do_not_answer_are_waited_for() {
+    let world = World::new();
+    world.topic("t", 2).await;
+    world.put("t", 0, 0..3).await;
+    let table = world.table(&[("topic", "t")]);
+    let splits = splits(table.as_ref()).await;
+    let mut reader = open(table.as_ref(), &splits[0]).await;
+    assert_eq!(read_on(reader.as_mut()).await.expect("read").numbers(), [0, 1, 2]);
+    world.kafka.brokers_down();
+    assert!(matches!(reader.next().await, Ok(Read::Waiting)), "it is not silent");
+    assert_eq!(table.backlog(), Some(Backlog { records: 0, unreachable: 1 }));
+    let mut other = open(table.as_ref(), &splits[1]).await;
+    assert!(matches!(other.next().await, Ok(Read::Waiting)), "nor is one that is only now to be read");
+    assert!(timeout(Duration::from_secs(3600), reader.next()).await.is_err(), "however long, and said once");
+    world.kafka.brokers_up();
+    assert!(matches!(timeout(Duration::from_secs(10), reader.next()).await, Ok(Ok(Read::CaughtUp))));
+    read_on(other.as_mut()).await.expect("read");
+    assert_eq!(table.backlog(), Some(Backlog { records: 0, unreachable: 0 }));
+    world.put("t", 0, [3]).await;
+    assert_eq!(read_on(reader.as_mut()).await.expect("read").numbers(), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_without_a_leader_is_waited_for() {
+    let world = World::new();
+    world.topic("t", 1).await;
+    world.put("t", 0, 0..3).await;
+    let table = world.table(&[("topic", "t")]);
+    let mut reader = open(table.as_ref(), &splits(table.as_ref()).await[0]).await;
+    assert!(matches!(reader.next().await, Ok(Read::Records { .. })));
+    world.kafka.lose_leader(&at("t", 0));
+    loop {
+        match reader.next().await.expect("no error") {
+            Read::Waiting => break,
+            Read::Records { .. } | Read::CaughtUp => {}
+            other @ (Read::Idle | Read::End) => panic!("{other:?}"),
+        }
+    }
+    world.kafka.elect_leader(&at("t", 0)).expect("elected");
+    world.put("t", 0, [3]).await;
+    let mut last = None;
+    while last != Some(3) {
+        last = read_on(reader.as_mut()).await.expect("read").numbers().last().copied().or(last);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_fails_is_repeated_and_one_that_is_refused_is_not() {
+    let world = World::new();
+    world.topic("t", 1).await;
+    let table = world.table(&[("topic", "t")]);
+    let away = || Fault::Fail(KafkaError::Unavailable { reason: "nobody".to_owned() });
+    (0..3).for_each(|_| world.kafka.fault(Call::Topics, away()));
+    world.kafka.fault(Call::Offsets, away());
+    assert_eq!(splits(table.as_ref()).await.len(), 1);
+    world.kafka.fault(Call::Topics, Fault::Fail(KafkaError::Denied { reason: "not you".to_owned() }));
+    let listed = table.enumerator().expect("it finds partitions").list().await;
+    assert_eq!(listed.expect_err("it is refused").failure_kind(), FailureKind::Data);
+}
+
+async fn checked(world: &World, options: &[(&str, &str)], patient: bool) -> Result<(), String> {
+    let table = world.table(options);
+    table.check(patient).await.map_err(|error| {
+        assert_eq!(error.failure_kind(), FailureKind::Data, "the job ends at once");
+        error.to_string()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_checked_before_its_job_runs() {
+    let mut world = World::new();
+    world.topic("t", 1).await;
+    assert_eq!(checked(&world, &[("topic", "t")], false).await, Ok(()));
+    world.next_attempt();
+    let missing = checked(&world, &[("topic", "t;u")], false).await.expect_err("there is no u");
+    assert!(missing.contains("table t: option 'topic': there is no topic 'u' at model:9092"), "{missing}");
+    assert_eq!(checked(&world, &[("topic", "t;u")], true).await, Ok(()), "that is for the rule of data loss");
+    world.next_attempt();
+    let elsewhere = [("topic", "t"), ("properties.bootstrap.servers", "nowhere:9092")];
+    let began = Instant::now();
+    let away = checked(&world, &elsewhere, false).await.expect_err("nobody answers");
+    assert!(began.elapsed() <= Duration::from_secs(11));
+    for part in ["'properties.bootstrap.servers' = 'nowhere:9092'", "'topic' 't'"] {
+        assert!(away.contains(part), "{away}");
+    }
+    assert_eq!(checked(&world, &elsewhere, true).await, Ok(()), "they may come back");
+    world.next_attempt();
+    world.kafka.fault(Call::Topics, Fault::Fail(KafkaError::Denied { reason: "model:9092: who are you".to_owned() }));
+    let denied = checked(&world, &[("topic", "t")], true).await.expect_err("it is refused");
+    assert!(denied.contains("who are you") && denied.contains("properties.sasl"), "{denied}");
+    world.next_attempt();
+    let unknown = checked(&world, &[("topic", "t"), ("properties.transactional.id", "x")], false).await;
+    assert!(unknown.expect_err("it is refused").contains("transactional.id"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_told_of_complete_checkpoints_only() {
+    let world = World::new();
+    world.topic("t", 2).await;
+    world.put("t", 0, 0..5).await;
+    let table = world.table(&[("topic", "t"), ("properties.group.id", "g")]);
+    let splits = splits(table.as_ref()).await;
+    let mut reader = open(table.as_ref(), &splits[0]).await;
+    read_on(reader.as_mut()).await.expect("read");
+    sleep(Duration::from_secs(60)).await;
+    let committed = async || {
+        sleep(Duration::from_secs(20)).await;
+        world.admin().group_offsets("g", &[at("t", 0), at("t", 1)]).await.expect("told")
+    };
+    assert_eq!(committed().await, [].into(), "no checkpoint is complete");
+    table.completed(CheckpointId(1), &[reader.position(), splits[1].clone()]);
+    assert_eq!(committed().await, [(at("t", 0), 5), (at("t", 1), 0)].into());
+    // What fails is tried again, with what is newer by then.
+    (0..2).for_each(|_| {
+        world
+            .kafka
+            .fault(Call::CommitGroupOffsets, Fault::Fail(KafkaError::Unavailable { reason: "nobody".to_owned() }))
+    });
+    world.put("t", 0, 5..8).await;
+    read_on(reader.as_mut()).await.expect("read");
+    table.completed(CheckpointId(2), &[reader.position()]);
+    assert_eq!(committed().await, [(at("t", 0), 8), (at("t", 1), 0)].into());
+    // The last checkpoint is told when the table is about to be closed.
+    world.put("t", 0, [8]).await;
+    read_on(reader.as_mut()).await.expect("read");
+    table.completed(CheckpointId::FINAL, &[reader.position()]);
+    drop((reader, table));
+    assert_eq!(committed().await[&at("t", 0)], 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_without_a_group_tells_none() {
+    let world = World::new();
+    world.topic("t", 1).await;
+    let table = world.table(&[("topic", "t")]);
+    world.kafka.fault(Call::CommitGroupOffsets, Fault::Hang);
+    table.completed(CheckpointId(1), &splits(table.as_ref()).await);
+    sleep(Duration::from_secs(60)).await;
+    let hangs = world.admin();
+    let asked = timeout(Duration::from_secs(1), hangs.commit_group_offsets("g", &[(at("t", 0), 1)].into())).await;
+    assert!(asked.is_err(), "the fault is still to come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lag_is_what_lies_behind_the_positions() {
+    let world = World::new();
+    world.topic("t", 2).await;
+    world.put("t", 0, 0..100).await;
+    let table = world.table(&[("topic", "t")]);
+    let splits = splits(table.as_ref()).await;
+    assert_eq!(table.backlog(), Some(Backlog::default()), "nothing is open");
+    let mut reader = open(table.as_ref(), &splits[0]).await;
+    let _other = open(table.as_ref(), &splits[1]).await;
+    let Ok(Read::Records { batch, .. }) = reader.next().await else { panic!("there are records") };
+    world.put("t", 0, 100..150).await;
+    world.put("t", 1, 0..7).await;
+    sleep(Duration::from_secs(15)).await;
+    let left = 157 - batch.num_rows() as u64;
+    assert_eq!(table.backlog(), Some(Backlog { records: left, unreachable: 0 }));
+    read_on(reader.as_mut()).await.expect("read");
+    assert_eq!(table.backlog(), Some(Backlog { records: 7, unreachable: 0 }));
+    drop(reader);
+    sleep(Duration::from_secs(15)).await;
+    assert_eq!(table.backlog(), Some(Backlog { records: 7, unreachable: 0 }), "who reads it next tells of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn subtasks_of_a_node_share_one_client() {
+    let world = World::new();
+    world.topic("t", 40).await;
+    let tables = [world.table(&[("topic", "t")]), world.table(&[("topic", "t")])];
+    let splits = splits(tables[0].as_ref()).await;
+    let mut readers = Vec::new();
+    for (split, table) in splits.iter().zip(tables.iter().cycle()) {
+        readers.push(open(table.as_ref(), split).await);
+    }
+    for reader in &mut readers {
+        read_on(reader.as_mut()).await.expect("read");
+    }
+    assert_eq!(world.consumers.load(Ordering::Relaxed), 1);
+    assert_eq!(tables[0].open_max(), usize::MAX, "none waits for another's end");
+}
+
+#[tokio::test]
+async fn queues_count_in_the_memory_of_the_node() {
+    let world = World::new();
+    let identity = source_identity(16 << 20);
+    let decoding = identity.decoding.clone();
+    let options = [
+        ("properties.bootstrap.servers", ADDRESS),
+        ("topic", "t"),
+        ("scan.startup.mode", "earliest-offset"),
+        ("format", "json"),
+    ];
+    let spec = source("kafka", &options, numbers());
+    let tables: Vec<_> = (0..2)
+        .map(|_| open_source_of(identity.clone(), &spec, &settings(1000), &world.context).expect("it is sound"))
+        .collect();
+    assert_eq!(decoding.held_bytes(), 4 << 20, "once for all subtasks");
+    drop(tables);
+    open_source(&spec, &settings(1000), &world.context).expect("it is sound");
+    assert_eq!(decoding.held_bytes(), 4 << 20, "a table that is only checked has no queue");
+}
+
+#[tokio::test]
+async fn a_build_without_a_client_says_so() {
+    let mut world = World::new();
+    world.context.kafka = None;
+    let error = world.try_table(&[("topic", "t")], numbers()).map(drop).expect_err("there is no client").to_string();
+    assert!(error.contains("this build has no Kafka client"), "{error}");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_when_the_table_is_opened() {
+    let world = World::new();
+    for (options, reason) in [
+        (&[("topic-pattern", "(")][..], "option 'topic-pattern'"),
+        (&[("topic", "t"), ("scan.startup.mode", "group-offsets")], "'properties.group.id'"),
+        (&[("topic", "a b")], "cannot be a topic"),
+    ] {
+        let error = world.try_table(options, numbers()).map(drop).expect_err("it is refused").to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}
