@@ -187,7 +187,10 @@ impl Simulation {
         if let Some(kafka) = kafka {
             sim.host(BROKERS, move || {
                 let serving = kafka.clone().serve();
-                async move { Ok(serving.await) }
+                async move {
+                    serving.await;
+                    Ok(())
+                }
             });
         }
         let progress = Rc::new(RefCell::new(Progress::default()));

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{KafkaError, TokenSource};
+use crate::{KafkaError, TokenSource, TopicPartition};
 
 /// Opens clients. No client connects before it is asked something.
 pub trait Kafka: Send + Sync + fmt::Debug {
@@ -94,19 +94,6 @@ pub enum Isolation {
     ReadCommitted,
     /// All.
     ReadUncommitted,
-}
-
-/// A partition of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    pub topic: Arc<str>,
-    pub partition: i32,
-}
-
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.partition)
-    }
 }
 
 /// What tells a topic from one of the same name that was made after it was deleted.
@@ -284,7 +271,7 @@ pub struct NewRecord {
     pub timestamp_ms: Option<i64>,
 }
 
-/// Writes records.
+/// Writes records. Dropping it gives up those that brokers have not acknowledged.
 #[async_trait]
 pub trait Producer: Send {
     /// Hands records over, in order. Waits while the client's queue is full. Records that could not be written are told of by the
@@ -301,7 +288,8 @@ pub trait Producer: Send {
     async fn flush(&mut self) -> Result<(), KafkaError>;
 }
 
-/// Writes records in transactions: `init`, then for each transaction `begin`, `send`.., `commit` or `abort`.
+/// Writes records in transactions: `init`, then for each transaction `begin`, `send`.., `commit` or `abort`. If one of these calls is dropped
+/// before it ends, the producer cannot go on (`Broken`).
 #[async_trait]
 pub trait TransactionalProducer: Producer {
     /// Takes the transactional id: ends what another producer of it has left open, and fences that producer.

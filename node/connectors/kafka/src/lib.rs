@@ -8,6 +8,7 @@ pub mod librdkafka;
 pub mod model;
 pub mod msk;
 mod murmur2;
+mod partition;
 mod properties;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -15,8 +16,9 @@ mod token;
 
 pub use client::{
     Admin, ClientConfig, Consumer, Fetched, Header, Isolation, Kafka, NewRecord, NewTopic, OffsetAt, PartitionReader,
-    Producer, Record, TimestampKind, Topic, TopicId, TopicPartition, TransactionalProducer, Transactions, Wanted,
+    Producer, Record, TimestampKind, Topic, TopicId, TransactionalProducer, Transactions, Wanted,
 };
 pub use error::KafkaError;
 pub use murmur2::partition_of_key;
+pub use partition::TopicPartition;
 pub use token::{Token, TokenError, TokenSource};

@@ -202,7 +202,7 @@ impl Admin for RdAdmin {
         let Some(list) = list_of(distinct.into_iter().map(|of| (of, Offset::Invalid)))? else {
             return Ok(BTreeMap::new());
         };
-        let answer = self.ask(Question::GroupOffsets(group, &list), Place::Nowhere).await?;
+        let answer = self.ask(Question::GroupOffsets(group, &list), Place::Group(group)).await?;
         let mut offsets = self.offsets_in(answer)?;
         offsets.retain(|_, offset| *offset >= 0);
         Ok(offsets)
@@ -216,7 +216,7 @@ impl Admin for RdAdmin {
         let Some(list) = list_of(offsets.iter().map(|(of, offset)| (of, Offset::Offset(*offset))))? else {
             return Ok(());
         };
-        let answer = self.ask(Question::CommitGroupOffsets(group, &list), Place::Nowhere).await?;
+        let answer = self.ask(Question::CommitGroupOffsets(group, &list), Place::Group(group)).await?;
         self.offsets_in(answer).map(drop)
     }
 

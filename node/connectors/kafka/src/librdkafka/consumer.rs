@@ -22,7 +22,6 @@ use parking_lot::Mutex;
 use rdkafka::{
     Offset,
     consumer::{BaseConsumer, Consumer as _},
-    error::RDKafkaErrorCode,
 };
 use tokio::sync::Notify;
 
@@ -140,7 +139,7 @@ impl Consumer for RdConsumer {
             .map_err(|failure| client.context.error_of(&failure, Place::Partition(partition, offset)))?
             .ok_or_else(|| KafkaError::NoTopic { topic: partition.topic.to_string() })?;
         lease.clone().assign(offset).await?;
-        Ok(Box::new(RdReader { since: client.context.now(), queue, position: offset, pending: None, lease }))
+        Ok(Box::new(RdReader { since: Duration::ZERO, queue, position: offset, pending: None, lease }))
     }
 }
 
@@ -297,14 +296,9 @@ impl RdReader {
             }
             Told::Failed(failure) => failure,
         };
-        let is_lost = matches!(failure.code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange);
         match kind_of(failure.code) {
             // Brokers that are gone are waited for.
             Kind::Busy | Kind::Unavailable => Ok(None),
-            Kind::Broken if !is_lost => {
-                tracing::warn!("reading {}: {}", self.lease.of, failure.reason);
-                Err(context.error_of(&failure, Place::Partition(&self.lease.of, self.position)))
-            }
             Kind::Broken | Kind::Config | Kind::Denied | Kind::NoTopic | Kind::Refused | Kind::Fenced => {
                 Err(context.error_of(&failure, Place::Partition(&self.lease.of, self.position)))
             }

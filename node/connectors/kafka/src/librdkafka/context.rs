@@ -25,7 +25,7 @@ use thalweg_types::seam::Clock;
 use tokio::{runtime::Handle, sync::Notify, time::timeout};
 
 use super::{
-    failures::{Kind, Place, error_of, kind_of},
+    failures::{Kind, Place, error_of, is_unknown_here, kind_of},
     native::Failure,
 };
 use crate::{KafkaError, TokenError, TokenSource, TopicPartition};
@@ -216,6 +216,10 @@ impl ClientContext for Context {
 
     fn error(&self, error: NativeError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        // librdkafka looks for the group of each consumer, though ours join none.
+        if code == RDKafkaErrorCode::GroupAuthorizationFailed {
+            return;
+        }
         let now = self.0.clock.monotonic();
         let is_denied = {
             let mut trouble = self.0.trouble.lock();
@@ -225,7 +229,7 @@ impl ClientContext for Context {
                 Some((_, at)) if is_summary => *at = now,
                 last => *last = Some((reason.to_owned(), now)),
             }
-            kind_of(code) == Kind::Denied && !trouble.lacks_token
+            is_unknown_here(code) && !trouble.lacks_token
         };
         if is_denied {
             self.on_denied(reason.to_owned());

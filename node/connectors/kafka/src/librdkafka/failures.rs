@@ -96,6 +96,14 @@ pub(super) fn kind_of(code: Code) -> Kind {
     }
 }
 
+/// Whether brokers do not believe who the client says it is. Then none of its calls is answered.
+pub(super) fn is_unknown_here(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism | Code::IllegalSASLState
+    )
+}
+
 /// Where something failed.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place<'a> {
@@ -105,6 +113,8 @@ pub(super) enum Place<'a> {
     Partition(&'a TopicPartition, i64),
     /// A transactional id.
     Id(&'a str),
+    /// A consumer group.
+    Group(&'a str),
 }
 
 /// A failure as an error for callers.
@@ -116,12 +126,12 @@ pub(super) fn error_of(failure: &Failure, place: Place<'_>) -> KafkaError {
         Kind::NoTopic => match place {
             Place::Topic(topic) => KafkaError::NoTopic { topic: topic.to_owned() },
             Place::Partition(of, _) => KafkaError::NoTopic { topic: of.topic.to_string() },
-            Place::Nowhere | Place::Id(_) => KafkaError::Broken { reason },
+            Place::Nowhere | Place::Id(_) | Place::Group(_) => KafkaError::Broken { reason },
         },
         Kind::Refused => KafkaError::Refused { reason },
         Kind::Fenced => match place {
             Place::Id(id) => KafkaError::Fenced { id: id.to_owned() },
-            Place::Nowhere | Place::Topic(_) | Place::Partition(..) => KafkaError::Broken { reason },
+            Place::Nowhere | Place::Topic(_) | Place::Partition(..) | Place::Group(_) => KafkaError::Broken { reason },
         },
         Kind::Busy | Kind::Unavailable => KafkaError::Unavailable { reason },
         Kind::Broken => match (failure.code, place) {
@@ -140,6 +150,7 @@ fn described(failure: &Failure, place: Place<'_>) -> String {
         Place::Nowhere => format!("{reason} ({code:?})"),
         Place::Topic(topic) => format!("topic '{topic}': {reason} ({code:?})"),
         Place::Partition(of, _) => format!("{of}: {reason} ({code:?})"),
+        Place::Group(group) => format!("group '{group}': {reason} ({code:?})"),
         Place::Id(id) => format!("transactional id '{id}': {reason} ({code:?})"),
     }
 }

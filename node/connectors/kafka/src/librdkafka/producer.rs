@@ -20,6 +20,7 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
+use tokio::task::yield_now;
 
 use super::{
     context::{Context, Undelivered},
@@ -29,6 +30,8 @@ use super::{
 };
 use crate::{KafkaError, NewRecord, Producer, TopicPartition, TransactionalProducer, Transactions};
 
+/// So many records are handed over before other tasks get their turn.
+const RECORDS_AT_ONCE: usize = 1_000;
 /// How long one turn of a call that waits in C may take.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -80,13 +83,16 @@ impl RdProducer {
     }
 
     fn check_alive(&self) -> Result<(), KafkaError> {
-        if let Some(error) = self.context.denial() {
-            return Err(error);
-        }
         if self.unfinished {
             return Err(KafkaError::Broken { reason: "a call was given up before it had ended".to_owned() });
         }
-        self.fatal().map_or(Ok(()), Err)
+        self.check_let_in()
+    }
+
+    /// Whether brokers still take what this client sends.
+    fn check_let_in(&self) -> Result<(), KafkaError> {
+        let refusal = self.context.denial().or_else(|| self.fatal());
+        refusal.map_or(Ok(()), Err)
     }
 
     /// What keeps the client from going on, if something does.
@@ -129,7 +135,7 @@ impl RdProducer {
             let Err(code) = self.try_to_hand_over(record) else { return Ok(()) };
             if code == RDKafkaErrorCode::QueueFull && self.context.outstanding() > 0 {
                 self.context.room_after(done).await;
-                self.check_alive()?;
+                self.check_let_in()?;
                 self.tell()?;
                 continue;
             }
@@ -178,13 +184,13 @@ impl RdProducer {
             settled = threads::call("kafka-flush", settle) => settled?,
             error = context.denied() => return Err(error),
         }
-        self.check_alive()?;
+        self.check_let_in()?;
         self.tell()
     }
 
     /// Makes a call about the transaction, in turns while librdkafka says that it may go on, within the limit.
     async fn turns(
-        &mut self,
+        &self,
         name: &'static str,
         call: fn(&BaseProducer<Context>, Duration) -> Result<(), NativeError>,
     ) -> Result<(), Failed> {
@@ -196,14 +202,11 @@ impl RdProducer {
                 ended => return ended,
             }
         };
-        self.unfinished = true;
-        let context = self.context.clone();
         let ended = tokio::select! {
             biased;
             ended = threads::call(name, turns) => ended.map_err(Failed::Error)?,
-            error = context.denied() => return Err(Failed::Error(error)),
+            error = self.context.denied() => return Err(Failed::Error(error)),
         };
-        self.unfinished = false;
         ended.map_err(Failed::of)
     }
 
@@ -276,8 +279,11 @@ impl Producer for RdProducer {
     async fn send(&mut self, records: Vec<NewRecord>) -> Result<(), KafkaError> {
         self.check_usable()?;
         self.tell()?;
-        for record in &records {
-            self.hand_over(record).await?;
+        for chunk in records.chunks(RECORDS_AT_ONCE) {
+            for record in chunk {
+                self.hand_over(record).await?;
+            }
+            yield_now().await;
         }
         Ok(())
     }
@@ -292,7 +298,9 @@ impl Producer for RdProducer {
 impl TransactionalProducer for RdProducer {
     async fn init(&mut self) -> Result<(), KafkaError> {
         self.check_alive()?;
+        self.unfinished = true;
         let ended = self.turns("kafka-init", |client, turn| client.init_transactions(turn)).await;
+        self.unfinished = false;
         ended.map_err(|failed| self.error_of(failed))?;
         self.close_transaction();
         Ok(())
@@ -312,6 +320,27 @@ impl TransactionalProducer for RdProducer {
 
     async fn commit(&mut self) -> Result<(), KafkaError> {
         self.check_usable()?;
+        self.unfinished = true;
+        let ended = self.settle_and_commit().await;
+        self.unfinished = false;
+        ended?;
+        self.close_transaction();
+        Ok(())
+    }
+
+    async fn abort(&mut self) -> Result<(), KafkaError> {
+        self.check_usable()?;
+        self.unfinished = true;
+        let ended = self.turns("kafka-abort", |client, turn| client.abort_transaction(turn)).await;
+        self.unfinished = false;
+        ended.map_err(|failed| self.error_of(failed))?;
+        self.close_transaction();
+        Ok(())
+    }
+}
+
+impl RdProducer {
+    async fn settle_and_commit(&mut self) -> Result<(), KafkaError> {
         if self.doomed.is_none() {
             match self.settle().await {
                 Err(error @ (KafkaError::Fenced { .. } | KafkaError::Denied { .. } | KafkaError::Broken { .. })) => {
@@ -325,17 +354,7 @@ impl TransactionalProducer for RdProducer {
             return Err(KafkaError::Aborted { reason });
         }
         let ended = self.turns("kafka-commit", |client, turn| client.commit_transaction(turn)).await;
-        ended.map_err(|failed| unknown(self.error_of(failed)))?;
-        self.close_transaction();
-        Ok(())
-    }
-
-    async fn abort(&mut self) -> Result<(), KafkaError> {
-        self.check_usable()?;
-        let ended = self.turns("kafka-abort", |client, turn| client.abort_transaction(turn)).await;
-        ended.map_err(|failed| self.error_of(failed))?;
-        self.close_transaction();
-        Ok(())
+        ended.map_err(|failed| unknown(self.error_of(failed)))
     }
 }
 

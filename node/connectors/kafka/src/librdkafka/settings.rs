@@ -50,7 +50,8 @@ pub(super) fn consumer(config: &ClientConfig, isolation: Isolation, share: Share
     let mut own = common(config)?;
     // What waits in a partition's queue, and what is being fetched into it.
     let fetch = (share.bytes / share.partitions.max(1) / 2).clamp(FETCH_BYTES_MIN, FETCH_BYTES_MAX);
-    let broker_fetch = (share.bytes / 2).clamp(FETCH_BYTES_MAX, BROKER_FETCH_BYTES_MAX);
+    // A record of the largest size has to come through.
+    let broker_fetch = (share.bytes / 2).clamp(FETCH_BYTES_MAX, BROKER_FETCH_BYTES_MAX).max(record_bytes_max(config));
     own.extend([
         ("allow.auto.create.topics", "false".to_owned()),
         ("auto.offset.reset", "error".to_owned()),
@@ -75,9 +76,8 @@ pub(super) fn consumer(config: &ClientConfig, isolation: Isolation, share: Share
 pub(super) fn producer(config: &ClientConfig, transactions: Option<&Transactions>) -> Result<NativeConfig, KafkaError> {
     properties::check(config, None)?;
     let mut own = common(config)?;
-    let record_bytes = config.properties.get("message.max.bytes").and_then(|given| given.parse().ok());
     // One record must fit.
-    let queue_bytes = config.queue_bytes.max(record_bytes.unwrap_or(RECORD_BYTES_MAX));
+    let queue_bytes = config.queue_bytes.max(record_bytes_max(config));
     let delivery_ms = properties::milliseconds(&config.properties, &DELIVERY_MS, DELIVERY_MS_DEFAULT)?;
     let delivery_ms = transactions.map_or(delivery_ms, |transactions| delivery_ms.min(transactions.timeout_ms));
     own.extend([
@@ -100,6 +100,12 @@ pub(super) fn producer(config: &ClientConfig, transactions: Option<&Transactions
         native.set(ANSWER_MS, answer_ms(config)?.clamp(10, transactions.timeout_ms.max(10)).to_string());
     }
     Ok(native)
+}
+
+/// The size of the largest record. One that is no number is librdkafka's to refuse.
+fn record_bytes_max(config: &ClientConfig) -> u64 {
+    let given = config.properties.get("message.max.bytes").and_then(|given| given.parse().ok());
+    given.unwrap_or(RECORD_BYTES_MAX)
 }
 
 fn common(config: &ClientConfig) -> Result<BTreeMap<&'static str, String>, KafkaError> {

@@ -190,7 +190,6 @@ impl ModelProducer {
     /// Ends the transaction at the coordinator, within a limit.
     async fn end(&mut self, call: Call, commit: bool, limit: Duration) -> Result<(), KafkaError> {
         let (id, author) = (self.id().to_owned(), self.author);
-        self.unfinished = true;
         let ended = self
             .shared
             .ask(call, &self.limits, limit, |state, now| {
@@ -205,7 +204,6 @@ impl ModelProducer {
                 }
             })
             .await;
-        self.unfinished = false;
         self.is_fenced |= matches!(ended, Err(KafkaError::Fenced { .. }));
         ended
     }
@@ -285,6 +283,31 @@ impl TransactionalProducer for ModelProducer {
 
     async fn commit(&mut self) -> Result<(), KafkaError> {
         self.check_usable()?;
+        self.unfinished = true;
+        let ended = self.drain_and_commit().await;
+        self.unfinished = false;
+        ended?;
+        self.close_transaction();
+        Ok(())
+    }
+
+    async fn abort(&mut self) -> Result<(), KafkaError> {
+        self.check_usable()?;
+        let limit = Duration::from_millis(self.own_transactions()?.timeout_ms);
+        self.purge();
+        if self.has_written {
+            self.unfinished = true;
+            let ended = self.end(Call::Abort, false, limit).await;
+            self.unfinished = false;
+            ended?;
+        }
+        self.close_transaction();
+        Ok(())
+    }
+}
+
+impl ModelProducer {
+    async fn drain_and_commit(&mut self) -> Result<(), KafkaError> {
         let limit = Duration::from_millis(self.own_transactions()?.timeout_ms);
         if timeout(limit, self.drain(0)).await.is_err() {
             self.fail(self.limits.unanswered(limit));
@@ -295,25 +318,13 @@ impl TransactionalProducer for ModelProducer {
         if let Some(reason) = self.doomed.clone() {
             return Err(KafkaError::Aborted { reason });
         }
-        if self.has_written {
-            let ended = self.end(Call::Commit, true, limit).await;
-            if let Err(KafkaError::Unavailable { reason }) = ended {
-                return Err(KafkaError::Broken { reason });
-            }
-            ended?;
+        if !self.has_written {
+            return Ok(());
         }
-        self.close_transaction();
-        Ok(())
-    }
-
-    async fn abort(&mut self) -> Result<(), KafkaError> {
-        self.check_usable()?;
-        let limit = Duration::from_millis(self.own_transactions()?.timeout_ms);
-        self.purge();
-        if self.has_written {
-            self.end(Call::Abort, false, limit).await?;
+        let ended = self.end(Call::Commit, true, limit).await;
+        if let Err(KafkaError::Unavailable { reason }) = ended {
+            return Err(KafkaError::Broken { reason });
         }
-        self.close_transaction();
-        Ok(())
+        ended
     }
 }

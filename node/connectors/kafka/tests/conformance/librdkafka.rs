@@ -1,8 +1,9 @@
 //! librdkafka, with a broker of Apache Kafka.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -10,7 +11,8 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 use thalweg_kafka::{
-    ClientConfig, Kafka, KafkaError, TopicPartition,
+    ClientConfig, Fetched, Isolation, Kafka, KafkaError, NewRecord, NewTopic, PartitionReader, TopicPartition,
+    Transactions, Wanted,
     librdkafka::RdKafka,
     testing::{
         apache::Broker,
@@ -60,11 +62,67 @@ fn failed<T>(result: Result<T, String>) -> Result<(), KafkaError> {
 
 #[tokio::test]
 async fn librdkafka_with_apache_kafka_passes_the_suite() {
-    let Some(broker) = Broker::start() else { return };
+    let Some(mut broker) = Broker::start() else { return };
     let admin = rdkafka::ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("a client");
     let apache = Arc::new(Apache { kafka: RdKafka::new(&seams()), address: broker.address(), admin });
     let run_one = async |check: Check| run(&check, apache.as_ref()).await.err();
     let failed: Vec<_> = stream::iter(checks()).map(run_one).buffer_unordered(AT_ONCE).collect().await;
     let failed: Vec<String> = failed.into_iter().flatten().map(|error| error.to_string()).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+    a_broker_that_comes_back_is_found_again(apache.as_ref(), &mut broker).await;
+}
+
+/// With the same broker, since each takes its time to start.
+async fn a_broker_that_comes_back_is_found_again(apache: &Apache, broker: &mut Broker) {
+    let (kafka, mut config) = (&apache.kafka, apache.config());
+    config.properties.insert("socket.timeout.ms".to_owned(), "3000".to_owned());
+    let admin = kafka.admin(&config).expect("a client");
+    let topic = NewTopic { name: "restarted".to_owned(), partitions: 1, config: [].into() };
+    assert_eq!(admin.create_topic(&topic).await, Ok(true));
+    let of = TopicPartition { topic: "restarted".into(), partition: 0 };
+    let record = |value: &'static str| NewRecord {
+        topic: of.topic.clone(),
+        partition: Some(0),
+        key: None,
+        value: Some(Bytes::from_static(value.as_bytes())),
+        headers: Vec::new(),
+        timestamp_ms: None,
+    };
+    let transactions = Transactions { id: "restarted".to_owned(), timeout_ms: 120_000 };
+    let mut producer = kafka.transactional(&config, &transactions).expect("a client");
+    producer.init().await.expect("it takes its id");
+    producer.begin().await.expect("it begins");
+    producer.send(vec![record("before")]).await.expect("it is handed over");
+    producer.flush().await.expect("it is written");
+    let consumer = kafka.consumer(&config, Isolation::ReadUncommitted).expect("a client");
+    let mut uncommitted = consumer.read(&of, 0).await.expect("a reader");
+    assert_eq!(next_value(uncommitted.as_mut()).await, "before");
+
+    broker.kill();
+    let waiting = tokio::time::timeout(Duration::from_secs(3), next_value(uncommitted.as_mut())).await;
+    assert!(waiting.is_err(), "{waiting:?}");
+    let trouble = uncommitted.trouble().expect("it is told what the trouble is");
+    assert!(trouble.contains(&apache.address), "{trouble}");
+    let asked = admin.topics(&Wanted::All).await;
+    let names_it = |reason: &String| reason.contains(&apache.address) && reason.contains("Connection refused");
+    assert!(matches!(&asked, Err(KafkaError::Unavailable { reason }) if names_it(reason)), "{asked:?}");
+    producer.send(vec![record("meanwhile")]).await.expect("the queue has room");
+
+    broker.run();
+    producer.commit().await.expect("it commits");
+    assert_eq!(next_value(uncommitted.as_mut()).await, "meanwhile");
+    assert_eq!(uncommitted.trouble(), None);
+    let consumer = kafka.consumer(&config, Isolation::ReadCommitted).expect("a client");
+    let mut committed = consumer.read(&of, 0).await.expect("a reader");
+    assert_eq!(next_value(committed.as_mut()).await, "before");
+    assert_eq!(next_value(committed.as_mut()).await, "meanwhile");
+    assert!(admin.topics(&Wanted::All).await.is_ok());
+}
+
+async fn next_value(reader: &mut dyn PartitionReader) -> Bytes {
+    loop {
+        if let Fetched::Records(mut records) = reader.next(1).await.expect("it can be read") {
+            return records.remove(0).value.expect("it has a value");
+        }
+    }
 }

@@ -10,10 +10,10 @@ use std::{
 
 use rdkafka::{
     TopicPartitionList,
-    bindings::{self, rd_kafka_AdminOptions_t, rd_kafka_event_t, rd_kafka_topic_partition_t},
+    bindings::{self, rd_kafka_AdminOptions_t, rd_kafka_topic_partition_t},
 };
 
-use super::{Client, Failure, Queue, c_string, failure_of, text_of};
+use super::{Client, Failure, Queue, c_string, event::Event, failure_of, text_of};
 use crate::{Isolation, NewTopic, Topic, TopicId, TopicPartition};
 
 /// Room for librdkafka's reasons.
@@ -69,37 +69,9 @@ pub(in crate::librdkafka) fn ask(
             }
             Ok(())
         }
-        Question::GroupOffsets(group, partitions) => {
-            let group = c_string(group)?;
-            // SAFETY: all of them live. What is asked is copied, and freed here.
-            unsafe {
-                let mut asked = bindings::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), partitions.ptr());
-                bindings::rd_kafka_ListConsumerGroupOffsets(
-                    client.handle(),
-                    &raw mut asked,
-                    1,
-                    options.pointer(),
-                    queue.pointer(),
-                );
-                bindings::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
-            }
-            Ok(())
-        }
+        Question::GroupOffsets(group, partitions) => ask_group(client.as_ref(), queue, &options, group, partitions),
         Question::CommitGroupOffsets(group, partitions) => {
-            let group = c_string(group)?;
-            // SAFETY: all of them live. What is asked is copied, and freed here.
-            unsafe {
-                let mut asked = bindings::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), partitions.ptr());
-                bindings::rd_kafka_AlterConsumerGroupOffsets(
-                    client.handle(),
-                    &raw mut asked,
-                    1,
-                    options.pointer(),
-                    queue.pointer(),
-                );
-                bindings::rd_kafka_AlterConsumerGroupOffsets_destroy(asked);
-            }
-            Ok(())
+            tell_group(client.as_ref(), queue, &options, group, partitions)
         }
         Question::CreateTopic(topic) => ask_to_create(client.as_ref(), queue, &options, topic, timeout_ms),
         Question::Config(topic) => {
@@ -130,6 +102,42 @@ fn ask_topics(client: &dyn Client, queue: &Queue, options: &Options, names: &[St
         let asked = bindings::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         bindings::rd_kafka_DescribeTopics(client.handle(), asked, options.pointer(), queue.pointer());
         bindings::rd_kafka_TopicCollection_destroy(asked);
+    }
+    Ok(())
+}
+
+fn ask_group(
+    client: &dyn Client,
+    queue: &Queue,
+    options: &Options,
+    group: &str,
+    partitions: &TopicPartitionList,
+) -> Result<(), Failure> {
+    let group = c_string(group)?;
+    // SAFETY: all of them live. What is asked is copied, and freed here.
+    unsafe {
+        let mut asked = bindings::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), partitions.ptr());
+        let (handle, options) = (client.handle(), options.pointer());
+        bindings::rd_kafka_ListConsumerGroupOffsets(handle, &raw mut asked, 1, options, queue.pointer());
+        bindings::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
+    }
+    Ok(())
+}
+
+fn tell_group(
+    client: &dyn Client,
+    queue: &Queue,
+    options: &Options,
+    group: &str,
+    partitions: &TopicPartitionList,
+) -> Result<(), Failure> {
+    let group = c_string(group)?;
+    // SAFETY: all of them live. What is told is copied, and freed here.
+    unsafe {
+        let mut told = bindings::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), partitions.ptr());
+        let (handle, options) = (client.handle(), options.pointer());
+        bindings::rd_kafka_AlterConsumerGroupOffsets(handle, &raw mut told, 1, options, queue.pointer());
+        bindings::rd_kafka_AlterConsumerGroupOffsets_destroy(told);
     }
     Ok(())
 }
@@ -244,31 +252,15 @@ impl Drop for Options {
     }
 }
 
-/// An event, which is given back when this is dropped. What it holds lives as long as it.
-struct Event(NonNull<rd_kafka_event_t>);
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: it was taken and not given back yet.
-        unsafe { bindings::rd_kafka_event_destroy(self.0.as_ptr()) };
-    }
-}
-
 /// Takes an answer out of the queue, if there is one.
 pub(in crate::librdkafka) fn take_answer(queue: &Queue) -> Option<Result<Answer, Failure>> {
-    // SAFETY: the queue lives.
-    let event = Event(NonNull::new(unsafe { bindings::rd_kafka_queue_poll(queue.pointer(), 0) })?);
-    let pointer = event.0.as_ptr();
-    // SAFETY: the event lives, and so do its code and text.
-    let failure =
-        unsafe { failure_of(bindings::rd_kafka_event_error(pointer), bindings::rd_kafka_event_error_string(pointer)) };
-    Some(failure.and_then(|()| answer_of(&event)))
+    let event = Event::take(queue)?;
+    Some(event.failure().and_then(|()| answer_of(&event)))
 }
 
 fn answer_of(event: &Event) -> Result<Answer, Failure> {
-    let pointer = event.0.as_ptr();
-    // SAFETY: the event lives.
-    match unsafe { bindings::rd_kafka_event_type(pointer) } {
+    let pointer = event.pointer();
+    match event.kind() {
         bindings::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => Ok(Answer::Topics(topics_of(event))),
         bindings::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => Ok(Answer::Offsets(offsets_of(event))),
         bindings::RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT => {
@@ -326,7 +318,7 @@ fn topics_of(event: &Event) -> Vec<Described> {
     let mut count = 0;
     // SAFETY: the event is of this type and lives, and what is written to does too.
     let topics = unsafe {
-        let result = bindings::rd_kafka_event_DescribeTopics_result(event.0.as_ptr());
+        let result = bindings::rd_kafka_event_DescribeTopics_result(event.pointer());
         array_of(bindings::rd_kafka_DescribeTopics_result_topics(result, &raw mut count), count)
     };
     let described = topics.iter().map(|topic| {
@@ -362,7 +354,7 @@ fn offsets_of(event: &Event) -> Vec<(TopicPartition, Result<i64, Failure>)> {
     let mut count = 0;
     // SAFETY: the event is of this type and lives, what is written to does too, and its partitions live as long as it.
     unsafe {
-        let result = bindings::rd_kafka_event_ListOffsets_result(event.0.as_ptr());
+        let result = bindings::rd_kafka_event_ListOffsets_result(event.pointer());
         let found = array_of(bindings::rd_kafka_ListOffsets_result_infos(result, &raw mut count), count);
         found.iter().map(|info| offset_of(bindings::rd_kafka_ListOffsetsResultInfo_topic_partition(*info))).collect()
     }
@@ -402,7 +394,7 @@ fn config_of(event: &Event) -> Result<BTreeMap<String, Option<String>>, Failure>
     // SAFETY: the event lives; of another type, the result is null, of which there are no resources. What is written to lives, and the parts
     // of an event live as long as it.
     unsafe {
-        let result = bindings::rd_kafka_event_DescribeConfigs_result(event.0.as_ptr());
+        let result = bindings::rd_kafka_event_DescribeConfigs_result(event.pointer());
         if result.is_null() {
             return Ok(config);
         }

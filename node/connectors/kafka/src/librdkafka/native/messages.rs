@@ -3,8 +3,7 @@
 use std::{
     ffi::{CStr, c_void},
     ops::Range,
-    ptr::{self, NonNull},
-    slice,
+    ptr, slice,
 };
 
 use bytes::Bytes;
@@ -13,11 +12,11 @@ use rdkafka::{
     error::RDKafkaErrorCode,
 };
 
-use super::{Failure, Queue, text_of};
+use super::{Failure, Queue, event::Event};
 use crate::{Header, Record, TimestampKind};
 
 /// More are not taken at once.
-const MESSAGES_MAX: usize = 4_096;
+const EVENTS_MAX: usize = 4_096;
 
 /// What was in a partition's queue.
 #[derive(Debug)]
@@ -31,60 +30,82 @@ pub(in crate::librdkafka) enum Polled {
 }
 
 /// Takes what is in a partition's queue, without waiting.
-pub(in crate::librdkafka) fn poll(queue: &Queue, records_max: usize) -> Vec<Polled> {
-    let messages = Messages::take(queue, records_max.clamp(1, MESSAGES_MAX));
-    // One allocation for the keys and values of all of them, which are mostly small.
-    let mut bytes = Vec::with_capacity(messages.iter().map(|message| message.key_len + message.len).sum());
-    let ranges: Vec<_> = messages.iter().map(|message| message_bytes(message, &mut bytes)).collect();
-    let bytes = Bytes::from(bytes);
-    let slice = |range: Option<Range<usize>>| range.map(|range| bytes.slice(range));
-    let polled = |(message, (key, value))| polled_of(message, slice(key), slice(value));
-    messages.iter().zip(ranges).map(polled).collect()
+pub(in crate::librdkafka) fn poll(queue: &Queue, events_max: usize) -> Vec<Polled> {
+    let mut taken = Taken::default();
+    while taken.events.len() < events_max.min(EVENTS_MAX)
+        && let Some(event) = Event::take(queue)
+    {
+        taken.add(&event);
+    }
+    taken.finish()
 }
 
-/// Messages of librdkafka, which are given back when this is dropped.
-struct Messages(Vec<NonNull<rd_kafka_message_t>>);
-
-impl Messages {
-    fn take(queue: &Queue, count_max: usize) -> Self {
-        let mut pointers = vec![ptr::null_mut(); count_max];
-        // SAFETY: the queue lives, and there is room for as many pointers as are asked for.
-        let count = unsafe {
-            bindings::rd_kafka_consume_batch_queue(queue.pointer(), 0, pointers.as_mut_ptr(), pointers.len())
-        };
-        // Nothing was taken where it is negative.
-        pointers.truncate(usize::try_from(count).unwrap_or_default());
-        Self(pointers.into_iter().filter_map(NonNull::new).collect())
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &rd_kafka_message_t> {
-        // SAFETY: a message lives until it is given back, and nobody changes it.
-        self.0.iter().map(|message| unsafe { message.as_ref() })
-    }
+/// What was taken, with the bytes of all keys and values together: they are mostly small, and so share one allocation.
+#[derive(Default)]
+struct Taken {
+    events: Vec<(Polled, Parts)>,
+    bytes: Vec<u8>,
 }
 
-impl Drop for Messages {
-    fn drop(&mut self) {
-        for message in &self.0 {
-            // SAFETY: it was taken and not given back yet.
-            unsafe { bindings::rd_kafka_message_destroy(message.as_ptr()) };
+/// Where a record's key and value are in `Taken::bytes`.
+#[derive(Default)]
+struct Parts {
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+}
+
+impl Taken {
+    fn add(&mut self, event: &Event) {
+        match event.failure() {
+            Err(failure) if failure.code == RDKafkaErrorCode::PartitionEOF => {
+                self.events.extend(end_of(event).map(|offset| (Polled::End { offset }, Parts::default())));
+            }
+            Err(failure) => self.events.push((Polled::Failed(failure), Parts::default())),
+            Ok(()) => {
+                // SAFETY: the event lives, and its message does as long as it. Events of other kinds have none.
+                let message = unsafe { bindings::rd_kafka_event_message_next(event.pointer()).as_ref() };
+                self.events.extend(message.map(|message| {
+                    // SAFETY: the message lives, and these are its parts.
+                    let (key, value) =
+                        unsafe { (part_of(message.key, message.key_len), part_of(message.payload, message.len)) };
+                    let parts = Parts { key: copied(key, &mut self.bytes), value: copied(value, &mut self.bytes) };
+                    (Polled::Record(record_of(message)), parts)
+                }));
+            }
         }
     }
+
+    fn finish(self) -> Vec<Polled> {
+        let bytes = Bytes::from(self.bytes);
+        let slice = |range: Option<Range<usize>>| range.map(|range| bytes.slice(range));
+        let finished = self.events.into_iter().map(|(polled, parts)| match polled {
+            Polled::Record(record) => {
+                Polled::Record(Record { key: slice(parts.key), value: slice(parts.value), ..record })
+            }
+            Polled::End { .. } | Polled::Failed(_) => polled,
+        });
+        finished.collect()
+    }
 }
 
-/// Copies the key and the value of a record, and tells where they are now.
-fn message_bytes(message: &rd_kafka_message_t, into: &mut Vec<u8>) -> (Option<Range<usize>>, Option<Range<usize>>) {
-    if message.err != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-        return (None, None);
+fn copied(part: Option<&[u8]>, into: &mut Vec<u8>) -> Option<Range<usize>> {
+    let part = part?;
+    let begin = into.len();
+    into.extend_from_slice(part);
+    Some(begin..into.len())
+}
+
+/// The offset of an end: behind all records before it, also those that no reader sees.
+fn end_of(event: &Event) -> Option<i64> {
+    // SAFETY: the event lives. The partition is ours: it is read, then freed.
+    unsafe {
+        let partition = bindings::rd_kafka_event_topic_partition(event.pointer());
+        let offset = partition.as_ref().map(|partition| partition.offset);
+        if !partition.is_null() {
+            bindings::rd_kafka_topic_partition_destroy(partition);
+        }
+        offset
     }
-    let mut copy = |part: *const c_void, length: usize| {
-        // SAFETY: the message lives, and this is a part of it.
-        let part = unsafe { part_of(part, length) }?;
-        let begin = into.len();
-        into.extend_from_slice(part);
-        Some(begin..into.len())
-    };
-    (copy(message.key, message.key_len), copy(message.payload, message.len))
 }
 
 /// A part of a message, if it has it.
@@ -99,27 +120,17 @@ unsafe fn part_of<'a>(part: *const c_void, length: usize) -> Option<&'a [u8]> {
     Some(unsafe { slice::from_raw_parts(part.cast::<u8>(), length) })
 }
 
-fn polled_of(message: &rd_kafka_message_t, key: Option<Bytes>, value: Option<Bytes>) -> Polled {
-    match message.err {
-        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
-            // SAFETY: the message lives.
-            let leader_epoch = unsafe { bindings::rd_kafka_message_leader_epoch(message) };
-            Polled::Record(Record {
-                offset: message.offset,
-                timestamp: timestamp_of(message),
-                key,
-                value,
-                headers: headers_of(message),
-                leader_epoch: Some(leader_epoch).filter(|epoch| *epoch >= 0),
-            })
-        }
-        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Polled::End { offset: message.offset },
-        code => {
-            // SAFETY: the message lives; its text does as long as it.
-            let reason = unsafe { text_of(bindings::rd_kafka_message_errstr(message)) };
-            let code = RDKafkaErrorCode::from(code);
-            Polled::Failed(Failure { code, reason: reason.unwrap_or_else(|| code.to_string()) })
-        }
+/// A record without its key and value.
+fn record_of(message: &rd_kafka_message_t) -> Record {
+    // SAFETY: the message lives.
+    let leader_epoch = unsafe { bindings::rd_kafka_message_leader_epoch(message) };
+    Record {
+        offset: message.offset,
+        timestamp: timestamp_of(message),
+        key: None,
+        value: None,
+        headers: headers_of(message),
+        leader_epoch: Some(leader_epoch).filter(|epoch| *epoch >= 0),
     }
 }
 

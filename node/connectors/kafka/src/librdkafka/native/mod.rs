@@ -4,6 +4,7 @@
 //! Each block that calls into C says why it may.
 
 mod admin;
+mod event;
 mod messages;
 mod queue;
 

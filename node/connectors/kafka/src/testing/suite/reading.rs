@@ -24,6 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "an offset beyond the end is out of range", run: |world| Box::pin(beyond(world)) },
     Check { name: "a topic that is missing is told of", run: |world| Box::pin(missing_topic(world)) },
     Check { name: "a partition that is missing is told of", run: |world| Box::pin(missing_partition(world)) },
+    Check { name: "a topic that is deleted is told of", run: |world| Box::pin(deleted_topic(world)) },
     Check { name: "readers of one consumer do not disturb one another", run: |world| Box::pin(side_by_side(world)) },
     Check { name: "a partition has one reader", run: |world| Box::pin(one_reader(world)) },
     Check { name: "a reader goes on where another was", run: |world| Box::pin(again(world)) },
@@ -180,6 +181,24 @@ async fn missing_partition(world: &World<'_>) {
     let mut producer = world.producer();
     let sent = producer.send(vec![to(&topic, 3, "x")]).await;
     assert_eq!(if sent.is_ok() { producer.flush().await } else { sent }, Err(missing));
+}
+
+async fn deleted_topic(world: &World<'_>) {
+    let topic = world.topic("t", 1).await;
+    world.write(&topic, &["a"]).await;
+    let mut reader = world.reader(&topic, 0, ReadCommitted).await;
+    assert_eq!(read_to_end(reader.as_mut()).await.len(), 1);
+    world.harness.delete_topic(&topic).await.expect("it is deleted");
+    let told = async {
+        loop {
+            match reader.next(10).await {
+                Ok(Fetched::CaughtUp) => {}
+                told => return told,
+            }
+        }
+    };
+    let told = timeout(Duration::from_secs(60), told).await;
+    assert_eq!(told, Ok(Err(KafkaError::NoTopic { topic: topic.to_string() })));
 }
 
 async fn side_by_side(world: &World<'_>) {

@@ -29,6 +29,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "an aborted transaction is followed by another", run: |world| Box::pin(after_abort(world)) },
     Check { name: "a transaction spans topics", run: |world| Box::pin(several_topics(world)) },
     Check { name: "a producer takes its id again", run: |world| Box::pin(init_again(world)) },
+    Check { name: "a commit that is dropped ends its producer", run: |world| Box::pin(dropped_commit(world)) },
     Check { name: "without init nothing begins", run: |world| Box::pin(without_init(world)) },
 ];
 
@@ -274,4 +275,29 @@ async fn without_init(world: &World<'_>) {
     assert!(producer.send(vec![to(&topic, 0, "a")]).await.is_err());
     assert!(producer.commit().await.is_err());
     assert_eq!(world.values(&topic, ReadCommitted, 0).await, [""; 0]);
+}
+
+async fn dropped_commit(world: &World<'_>) {
+    let topic = world.topic("t", 1).await;
+    let mut producer = ready(world, "p").await;
+    producer.begin().await.expect("it begins");
+    producer.send(vec![to(&topic, 0, "a")]).await.expect("it is handed over");
+    let mut commit = producer.commit();
+    let begun = std::future::poll_fn(|context| std::task::Poll::Ready(commit.as_mut().poll(context))).await;
+    drop(commit);
+    if begun.is_pending() {
+        for ended in [producer.commit().await, producer.abort().await, producer.begin().await] {
+            assert!(matches!(ended, Err(KafkaError::Broken { .. })), "{ended:?}");
+        }
+    }
+    drop(producer);
+    // Whether it went through or not, the next producer goes on.
+    let mut next = ready(world, "p").await;
+    next.begin().await.expect("it begins");
+    next.send(vec![to(&topic, 0, "b")]).await.expect("it is handed over");
+    next.commit().await.expect("it commits");
+    world.settled(&topic).await;
+    let read = read_to_end(world.reader(&topic, 0, ReadCommitted).await.as_mut()).await;
+    let values: Vec<String> = read.iter().map(value_of).collect();
+    assert!(values == ["b"] || values == ["a", "b"], "{values:?}");
 }
