@@ -40,7 +40,7 @@ impl TopicSink {
             key,
             is_key_apart: key.is_some() && dice.percent(40),
             partitioner: dice.pick(&["default", "default", "fixed", "round-robin"]),
-            timeout_ms: dice.pick(&[4000, 10_000, 30_000]),
+            timeout_ms: dice.pick(&[5000, 30_000, 60_000]),
             has_prefix: dice.percent(25),
         }
     }

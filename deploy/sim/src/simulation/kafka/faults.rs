@@ -99,7 +99,7 @@ impl fmt::Display for KafkaTrouble {
 /// Draws the faults of Kafka in a run of length `over`: most runs have some. Each has its start time.
 #[must_use]
 pub fn draw_kafka_faults(dice: &mut Dice, nodes: u32, over: Duration) -> Vec<(Duration, KafkaFault)> {
-    let count = if dice.percent(15) { 0 } else { 1 + dice.below(3) };
+    let count = if dice.percent(15) { 0 } else { 1 + dice.below(4) };
     let mut faults: Vec<(Duration, KafkaFault)> = (0..count)
         .map(|_| {
             let at = millis(dice, 200, over.as_millis().try_into().unwrap_or(u64::MAX));
@@ -112,8 +112,8 @@ pub fn draw_kafka_faults(dice: &mut Dice, nodes: u32, over: Duration) -> Vec<(Du
 
 fn draw_fault(dice: &mut Dice, nodes: u32) -> KafkaFault {
     match dice.below(100) {
-        0..45 => draw_at_call(dice),
-        45..52 => KafkaFault::Expiry,
+        0..55 => draw_at_call(dice),
+        55..62 => KafkaFault::Expiry,
         _ => KafkaFault::Trouble { trouble: draw_trouble(dice, nodes), lasts: millis(dice, 200, 4000) },
     }
 }
@@ -134,17 +134,17 @@ fn draw_trouble(dice: &mut Dice, nodes: u32) -> KafkaTrouble {
 /// Most are about transactions that have been begun, where it matters who has got how far.
 fn draw_at_call(dice: &mut Dice) -> KafkaFault {
     let call = match dice.below(10) {
-        0..7 => Call::Commit,
-        7 => Call::Init,
-        8 => Call::Produce,
+        0..5 => Call::Commit,
+        5..8 => Call::Produce,
+        8 => Call::Init,
         _ => Call::CommitGroupOffsets,
     };
     let sender = match dice.below(10) {
         0..4 => Sender::Crashes(millis(dice, 1, 3000)),
-        4..8 => Sender::Freezes(millis(dice, 500, 6000)),
+        4..9 => Sender::Freezes(millis(dice, 500, 6000)),
         _ => Sender::Stays,
     };
-    let message = match (dice.below(3), sender) {
+    let message = match (dice.below(4), sender) {
         (0, _) | (1, Sender::Stays) => Message::Delivered,
         (1, _) => Message::Unsent,
         _ => Message::HeldUntil(dice.pick(&[Call::Init, Call::Init, Call::Produce, Call::Commit])),
