@@ -25,7 +25,7 @@ use std::{
 };
 
 use chaos::{
-    Cluster, LEASE, NODES, Random,
+    Cluster, LEASE, Random, Shape,
     faults::{Plan, Report, endure},
     flow::{Flow, assert_equal},
 };
@@ -86,7 +86,7 @@ fn the_answer_is_that_of_batch_through_crashes() {
             (Plan { seed, faults, pause_max, freeze }, 625 * faults, 8 * faults)
         }
     };
-    let mut cluster = Cluster::start(Place::default(), None);
+    let mut cluster = Cluster::start(Shape::LARGE, Place::default(), None);
     cluster.tell(&format!("THALWEG_CRASHES_SEED={}", plan.seed));
     let flow = Flow::draw(event_seconds, &mut Random::new(plan.seed));
     let out = cluster.directory().join("out").display().to_string();
@@ -120,7 +120,7 @@ fn print_report(report: &Report, cluster: &mut Cluster, flow: &Flow) {
 fn a_node_that_was_frozen_beyond_its_lease_changes_nothing() {
     let _alone = alone();
     let seed = seed();
-    let mut cluster = Cluster::start(Place::default(), None);
+    let mut cluster = Cluster::start(Shape::LARGE, Place::default(), None);
     cluster.tell(&format!("THALWEG_CRASHES_SEED={seed}"));
     let flow = Flow::draw(300, &mut Random::new(seed));
     let out = cluster.directory().join("out").display().to_string();
@@ -143,7 +143,7 @@ fn a_node_that_was_frozen_beyond_its_lease_changes_nothing() {
     });
     cluster.revive(zombie);
     cluster.wait_until("the thawed node", |cluster| cluster.is_alive(zombie).then_some(()));
-    cluster.wait_for_end(&job, 1);
+    cluster.wait_for_end(&job, "finished", 1);
     check_output(&mut cluster, &flow);
 }
 
@@ -154,14 +154,14 @@ fn node_of(cluster: &mut Cluster, job: &str) -> usize {
         let busy = nodes.iter().find(|node| node["slots_used"].as_u64() > Some(0))?;
         usize::try_from(busy["node"].as_u64()?).ok()
     };
-    cluster.wait_until(&format!("a node of {job}"), busy) + NODES.start - 1
+    cluster.wait_until(&format!("a node of {job}"), busy) + cluster.nodes().start - 1
 }
 
 #[test]
 fn checkpoints_are_listed_and_verified_and_damage_is_named() {
     let _alone = alone();
     let seed = seed();
-    let mut cluster = Cluster::start(Place::default(), None);
+    let mut cluster = Cluster::start(Shape::LARGE, Place::default(), None);
     cluster.tell(&format!("THALWEG_CRASHES_SEED={seed}"));
     let flow = Flow::draw(625, &mut Random::new(seed));
     let out = cluster.directory().join("out").display().to_string();
@@ -253,7 +253,7 @@ fn the_answer_is_that_of_batch_in_an_object_store() {
     let _alone = alone();
     let Some(s3) = S3::start() else { return };
     let plan = Plan { seed: seed(), faults: 3, pause_max: Duration::from_secs(2), freeze: LEASE * 2 };
-    let mut cluster = Cluster::start(s3.place(), Some(&S3::url("checkpoints")));
+    let mut cluster = Cluster::start(Shape::LARGE, s3.place(), Some(&S3::url("checkpoints")));
     cluster.tell(&format!("THALWEG_CRASHES_SEED={}", plan.seed));
     let flow = Flow::draw(300, &mut Random::new(plan.seed));
     let sql = flow.script(cluster.directory(), &S3::url("out"), 25);

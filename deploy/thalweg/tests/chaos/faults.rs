@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Cluster, NODES, Random};
+use super::{Cluster, Random};
 
 const PAUSE_MIN: Duration = Duration::from_millis(700);
 
@@ -65,7 +65,7 @@ pub(crate) fn endure(cluster: &mut Cluster, job: &str, plan: Plan) -> Report {
         }
     }
     let Faults { mut report, .. } = faults;
-    let ended = cluster.wait_for_end(job, plan.faults);
+    let ended = cluster.wait_for_end(job, "finished", plan.faults);
     report.attempts = ended["attempt"].as_u64().expect("a number");
     assert!(report.attempts > 1, "a node was killed: {ended}");
     report
@@ -93,10 +93,11 @@ impl Faults<'_> {
     }
 
     fn strike(&mut self, shown: Option<&Value>) {
-        let is_coordinator_down = self.down.iter().any(|(member, _)| !NODES.contains(member));
+        let nodes = self.cluster.nodes();
+        let is_coordinator_down = self.down.iter().any(|(member, _)| !nodes.contains(member));
         let is_first = self.report.kills + self.report.freezes == 0;
-        let first = if is_first || is_coordinator_down { NODES.start } else { 0 };
-        let up: Vec<usize> = (first..NODES.end).filter(|member| self.cluster.is_up(*member)).collect();
+        let first = if is_first || is_coordinator_down { nodes.start } else { 0 };
+        let up: Vec<usize> = (first..nodes.end).filter(|member| self.cluster.is_up(*member)).collect();
         let Some(at) = (!up.is_empty()).then(|| self.random.below(up.len() as u64)) else { return };
         let member = up[usize::try_from(at).expect("it is small")];
         let is_kill = is_first || self.random.below(3) > 0;
@@ -111,7 +112,7 @@ impl Faults<'_> {
         };
         let now = self.cluster.now();
         self.down.push((member, now + until));
-        if let Some(shown) = shown.filter(|shown| is_kill && NODES.contains(&member) && shown["status"] == "running") {
+        if let Some(shown) = shown.filter(|shown| is_kill && nodes.contains(&member) && shown["status"] == "running") {
             let attempt = shown["attempt"].as_u64().expect("a number");
             self.pending.get_or_insert((now, attempt));
         }

@@ -1,4 +1,6 @@
-//! Clusters of three coordinators and three nodes, one process each, which are killed and frozen.
+//! Clusters of up to three coordinators and three nodes, one process each, which are killed and frozen.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod faults;
 pub(crate) mod flow;
@@ -15,9 +17,10 @@ use tempfile::TempDir;
 
 use crate::process::{Background, Place, free_addresses};
 
-const COORDINATORS: usize = 3;
-/// Coordinators are members 0 to 2; the others are nodes.
-pub(crate) const NODES: Range<usize> = COORDINATORS..6;
+/// The most coordinators, and the most nodes.
+const EACH_MAX: usize = 3;
+/// Slots of a node.
+const SLOTS: usize = 2;
 /// How long the cluster trusts a node without a heartbeat.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 /// The longest time of any step, even on a slow machine.
@@ -51,10 +54,29 @@ struct Member {
     log: String,
 }
 
+/// How many processes of each role a cluster has: one to three.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) coordinators: usize,
+    pub(crate) nodes: usize,
+}
+
+impl Shape {
+    /// Three of each.
+    pub(crate) const LARGE: Self = Self { coordinators: EACH_MAX, nodes: EACH_MAX };
+
+    /// The slices of a job: where there are several nodes, as many as the others have slots for when one is gone.
+    fn parallelism(self) -> usize {
+        SLOTS * self.nodes.saturating_sub(1).max(1)
+    }
+}
+
 /// The cluster, and the directory of a test's files. If the test fails, the directory is kept, with the logs of all
 /// processes.
 pub(crate) struct Cluster {
     place: Place,
+    shape: Shape,
+    /// The coordinators, then the nodes.
     members: Vec<Member>,
     coordinators: String,
     directory: Option<TempDir>,
@@ -69,10 +91,11 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Starts all processes, and waits until all nodes have registered. By default, checkpoints are in the directory.
-    pub(crate) fn start(place: Place, checkpoints: Option<&str>) -> Self {
+    pub(crate) fn start(shape: Shape, place: Place, checkpoints: Option<&str>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let addresses: [String; 6] = free_addresses();
-        let (coordinators, nodes) = addresses.split_at(COORDINATORS);
+        let addresses: [String; 2 * EACH_MAX] = free_addresses();
+        let (coordinators, nodes) = addresses.split_at(EACH_MAX);
+        let (coordinators, nodes) = (&coordinators[..shape.coordinators], &nodes[..shape.nodes]);
         let local = directory.path().join("checkpoints").display().to_string();
         let checkpoints = checkpoints.unwrap_or(&local);
         let first: Vec<String> = coordinators.iter().zip(1..).map(|(address, id)| format!("{id}={address}")).collect();
@@ -89,8 +112,8 @@ impl Cluster {
                 .push(Member::new(format!("coordinator-{number}"), &[&identity[..], &place[..], &times[..]].concat()));
         }
         for (number, listen) in (1..).zip(nodes) {
-            let number = number.to_string();
-            let arguments = ["node", "--node", &number, "--listen", listen, "--slots", "2", "--coordinator", &all];
+            let (number, slots) = (number.to_string(), SLOTS.to_string());
+            let arguments = ["node", "--node", &number, "--listen", listen, "--slots", &slots, "--coordinator", &all];
             members.push(Member::new(format!("node-{number}"), &arguments));
         }
         #[allow(clippy::disallowed_methods, reason = "a test of real processes has real time")]
@@ -98,6 +121,7 @@ impl Cluster {
         let directory = Some(directory);
         let mut cluster = Self {
             place,
+            shape,
             members,
             coordinators: all,
             directory,
@@ -107,8 +131,13 @@ impl Cluster {
             own_ends: 0,
         };
         (0..cluster.members.len()).for_each(|member| cluster.revive(member));
-        cluster.wait_until("all nodes", |cluster| (cluster.alive_nodes()? == NODES.len()).then_some(()));
+        cluster.wait_until("all nodes", |cluster| (cluster.alive_nodes()? == shape.nodes).then_some(()));
         cluster
+    }
+
+    /// Which of the members are nodes; those before are coordinators.
+    pub(crate) fn nodes(&self) -> Range<usize> {
+        self.shape.coordinators..self.members.len()
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -148,19 +177,24 @@ impl Cluster {
 
     /// Whether a node is alive.
     pub(crate) fn is_alive(&self, member: usize) -> bool {
-        let number = member - NODES.start + 1;
+        let number = member - self.nodes().start + 1;
         let nodes = self.ask(&["nodes"]).unwrap_or_default();
         nodes.iter().any(|node| node["state"] == "alive" && node["node"] == number)
     }
 
     /// Submits a script. Returns the job's id.
     pub(crate) fn submit(&mut self, sql: &str, more: &[&str]) -> String {
-        let outcome = self.run(&[&["submit", "-e", sql, "--parallelism", "4"], more].concat(), "30 s");
+        let parallelism = self.shape.parallelism().to_string();
+        let outcome = self.run(&[&["submit", "-e", sql, "--parallelism", &parallelism], more].concat(), "30 s");
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
         let submitted: Value = serde_json::from_str(outcome.stdout.trim()).expect("a line of JSON");
         let job = format!("job-{}", submitted["job"]);
         self.tell(&format!("{job} was submitted"));
-        self.wait_until("the job's start", |cluster| (cluster.show(&job)?["status"] == "running").then_some(()));
+        self.wait_until("the job's start", |cluster| {
+            let shown = cluster.show(&job)?;
+            assert_ne!(shown["status"], "failed", "{shown}");
+            (shown["status"] == "running").then_some(())
+        });
         self.tell("it runs");
         job
     }
@@ -179,19 +213,19 @@ impl Cluster {
         })
     }
 
-    /// Waits until the job has finished. The more faults, the longer this may take.
-    pub(crate) fn wait_for_end(&mut self, job: &str, faults: usize) -> Value {
+    /// Waits until the job has finished or was stopped, as `wanted` says. The more faults, the longer this may take.
+    pub(crate) fn wait_for_end(&mut self, job: &str, wanted: &str, faults: usize) -> Value {
         let patience = PATIENCE + Duration::from_secs(30) * u32::try_from(faults).expect("they are few");
         let ended = self.wait_for(patience, "the job's end", |cluster| {
             let job = cluster.show(job)?;
             let status = job["status"].as_str().expect("a word");
-            ["finished", "failed", "cancelled"].contains(&status).then_some(job)
+            ["finished", "failed", "cancelled", "stopped"].contains(&status).then_some(job)
         });
         self.tell("the job has ended");
         for checkpoint in self.ask(&["job", "checkpoints", job]).unwrap_or_default() {
             self.tell(&checkpoint.to_string());
         }
-        assert_eq!(ended["status"], "finished", "{ended}");
+        assert_eq!(ended["status"], wanted, "{ended}");
         ended
     }
 
