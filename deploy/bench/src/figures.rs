@@ -21,6 +21,22 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
 }
 
+/// The value that this share of all is not above, or 0 without values.
+pub(crate) fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let rank = (share * values.len() as f64).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+/// By how much values grow with each unit of time, as the line does that fits them best; 0 for fewer than two.
+pub(crate) fn slope(values: &[(f64, f64)]) -> f64 {
+    let of = |pick: fn(&(f64, f64)) -> f64| mean(&values.iter().map(pick).collect::<Vec<f64>>());
+    let (time, value) = (of(|point| point.0), of(|point| point.1));
+    let spread: f64 = values.iter().map(|point| (point.0 - time).powi(2)).sum();
+    let together: f64 = values.iter().map(|point| (point.0 - time) * (point.1 - value)).sum();
+    if spread > 0.0 { together / spread } else { 0.0 }
+}
+
 /// The longest time between moments within a span. The moments are in order, and the ends of the span count as
 /// moments.
 pub(crate) fn longest_gap(moments: &[Duration], from: Duration, to: Duration) -> Duration {
@@ -97,5 +113,19 @@ mod tests {
     fn figures_of_nothing_are_0() {
         assert_eq!((median(Vec::new()), mean(&[]), largest([])), (0.0, 0.0, 0.0));
         assert_eq!((median(vec![3.0, 1.0, 2.0]), mean(&[1.0, 3.0]), largest([1.0, 4.0, 2.0])), (2.0, 2.0, 4.0));
+        assert_eq!((percentile(Vec::new(), 0.5), slope(&[]), slope(&[(1.0, 5.0)])), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        let of = |share| percentile(values.clone(), share);
+        assert_eq!((of(0.5), of(0.99), of(1.0), of(0.001)), (50.0, 99.0, 100.0, 1.0));
+    }
+
+    #[test]
+    fn a_slope_is_that_of_the_line() {
+        assert_eq!(slope(&[(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]), 2.0);
+        assert_eq!(slope(&[(0.0, 7.0), (1.0, 7.0)]), 0.0);
     }
 }

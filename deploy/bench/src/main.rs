@@ -1,4 +1,4 @@
-//! Benchmarks: the throughput of Nexmark queries, the cost of fault tolerance, and the time of recovery.
+//! Benchmarks: the throughput of Nexmark queries and of topics of Kafka, the cost of fault tolerance, and the time of recovery.
 //!
 //! ```text
 //! cargo run --release -p thalweg-bench -- --events 20000000 --input generator q0 q5
@@ -6,12 +6,14 @@
 //! cargo run --release -p thalweg-bench -- state          # freezes, and bytes uploaded where few keys change
 //! cargo run --release -p thalweg-bench -- recovery       # from a node's SIGKILL to new committed output
 //! cargo run --release -p thalweg-bench -- leader         # pauses when the coordinators' leader is killed
+//! cargo run --release -p thalweg-bench -- kafka          # topics of Kafka: throughput against librdkafka's own client, latency
 //! ```
 //!
 //! Nothing is asserted: figures depend on what else the machine does, so variants are compared within one run.
 
 mod cluster;
 mod figures;
+mod kafka;
 mod leader;
 mod measure;
 mod nexmark;
@@ -50,6 +52,8 @@ enum Measurement {
     Recovery(recovery::RecoveryArgs),
     /// How long records and commits pause when the coordinators' leader is killed, in a cluster of processes.
     Leader(leader::LeaderArgs),
+    /// Topics of Kafka: records per second against librdkafka's own client, latency of windows, and memory over time.
+    Kafka(kafka::KafkaArgs),
 }
 
 fn main() -> Result<()> {
@@ -76,5 +80,6 @@ async fn measure(args: &Args) -> Result<()> {
         Some(Measurement::State(args)) => state::run(args).await,
         Some(Measurement::Recovery(args)) => recovery::run(args).await,
         Some(Measurement::Leader(args)) => leader::run(args).await,
+        Some(Measurement::Kafka(args)) => kafka::run(args).await,
     }
 }

@@ -1,4 +1,4 @@
-//! Measures a run of this process: wall time, processor time and peak memory.
+//! Measures a run of a process: wall time, processor time and memory.
 
 use std::{fs, time::Duration};
 
@@ -29,17 +29,32 @@ pub(crate) struct Measured {
 
 /// Processor time of this process so far, user and system together.
 pub(crate) fn cpu_time() -> Result<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat").context("could not read /proc/self/stat")?;
+    cpu_time_of("self")
+}
+
+/// Processor time of a process so far, by its id.
+pub(crate) fn cpu_time_of(process: &str) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).context("could not read a process's stat")?;
     // The name in parentheses may contain blanks. utime and stime are the 12th and 13th fields after it.
-    let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat has no name")?;
+    let (_, fields) = stat.rsplit_once(')').context("a process's stat has no name")?;
     let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
 /// Peak resident memory of this process, in MiB.
 pub(crate) fn peak_rss_mib() -> Result<f64> {
-    let status = fs::read_to_string("/proc/self/status").context("could not read /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in /proc/self/status")?;
+    memory_mib("self", "VmHWM:")
+}
+
+/// Resident memory of a process now, in MiB.
+pub(crate) fn rss_mib(process: &str) -> Result<f64> {
+    memory_mib(process, "VmRSS:")
+}
+
+fn memory_mib(process: &str, field: &str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).context("could not read a process's status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let line = line.with_context(|| format!("a process's status has no {field}"))?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1024.0)
 }

@@ -179,7 +179,11 @@ async fn measure(args: &NexmarkArgs, query: &str) -> Result<Measured> {
 }
 
 /// Runs a script to its end. Returns the seconds since its submission, and the job.
-async fn run(sql: String, (parallelism, nodes): (u32, u32), interval: Option<String>) -> Result<(f64, JobOverview)> {
+pub(crate) async fn run(
+    sql: String,
+    (parallelism, nodes): (u32, u32),
+    interval: Option<String>,
+) -> Result<(f64, JobOverview)> {
     let options = EmbeddedOptions { nodes, slots: parallelism, ..EmbeddedOptions::default() };
     let cluster = EmbeddedCluster::start(options).await?;
     let clock = Arc::clone(&cluster.seams().clock);
