@@ -2,7 +2,7 @@
 //! replaced; tables of what there is are compared with the code that says it; what is named of the command line exists.
 //!
 //! Commands of other programs (docker, kubectl, `cargo test`) are not run, only held against the repository: the files that
-//! they name must exist. The demo is run, over its whole year, by `demo.rs`. Links and names of files are checked by `tidy/links.rs`.
+//! they name must exist. The demo is run, over its whole year, by `demo.rs`; what needs a broker of Kafka, by `kafka.rs`. Links and names of files are checked by `tidy/links.rs`.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -81,6 +81,9 @@ fn check_simulation(command: &[String]) {
 
 /// A command of another program names only what exists.
 fn check_other(command: &[String]) {
+    if command[0].starts_with("deploy/") {
+        return assert!(root().join(&command[0]).is_file(), "there is no {command:?}");
+    }
     let known = ["cargo test", "docker build", "kubectl apply"];
     let name = command[..2].join(" ");
     if command.iter().any(|word| word == "thalweg-sim") {
@@ -97,7 +100,8 @@ fn every_command_does_what_it_should() {
     let directory = directory();
     let addresses: [String; 3] = free_addresses();
     let mut serving = Vec::new();
-    for block in pages::blocks("sh") {
+    let needs_kafka = |block: &String| block.contains(pages::KAFKA);
+    for block in pages::blocks("sh").into_iter().filter(|block| !needs_kafka(block)) {
         let block = ADDRESSES.iter().zip(&addresses).fold(block, |block, (from, to)| block.replace(from, to));
         serving.extend(run(&block, directory.path()));
     }
@@ -172,9 +176,16 @@ fn alternatives(text: &str) -> Vec<Vec<String>> {
 }
 
 /// Flags of cargo, and of the simulation and the benchmarks, that pages name.
-const OTHER_FLAGS: [&str; 4] = ["help", "json", "release", "thalweg"];
+const OTHER_FLAGS: [&str; 6] = ["help", "json", "kafka", "no-default-features", "release", "thalweg"];
 /// Variables that tests read.
-const OTHER_VARIABLES: [&str; 4] = ["THALWEG_CRASHES", "THALWEG_MOTO_SERVER", "THALWEG_DUCKDB", "THALWEG_PYFORMATS"];
+const OTHER_VARIABLES: [&str; 6] = [
+    "THALWEG_CRASHES",
+    "THALWEG_DUCKDB",
+    "THALWEG_KAFKA",
+    "THALWEG_KAFKA_CRASHES",
+    "THALWEG_MOTO_SERVER",
+    "THALWEG_PYFORMATS",
+];
 
 #[test]
 fn what_pages_name_of_the_command_line_exists() {

@@ -5,6 +5,9 @@ use std::fs;
 
 use crate::process::root;
 
+/// Where the reader's broker of Kafka is, in commands. Blocks that name it are run by `kafka.rs`.
+pub(crate) const KAFKA: &str = "127.0.0.1:9092";
+
 /// The pages: README.md first, then the others by name.
 pub(crate) fn names() -> Vec<String> {
     let mut names: Vec<String> = ["", "docs", "docs/design"].into_iter().flat_map(pages_in).collect();
@@ -43,6 +46,11 @@ pub(crate) fn parts(name: &str) -> (Vec<(String, String)>, String) {
 pub(crate) fn blocks(language: &str) -> Vec<String> {
     let all = names().into_iter().flat_map(|name| parts(&name).0);
     all.filter(|(of, _)| of == language).map(|(_, block)| block).collect()
+}
+
+/// The fenced blocks of a language of one page.
+pub(crate) fn blocks_of(name: &str, language: &str) -> Vec<String> {
+    parts(name).0.into_iter().filter(|(of, _)| of == language).map(|(_, block)| block).collect()
 }
 
 /// What stands between single backquotes on a page.

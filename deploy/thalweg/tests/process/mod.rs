@@ -214,6 +214,15 @@ pub(crate) fn http_status(address: &str, path: &str) -> Option<u16> {
     line.split(' ').nth(1)?.parse().ok()
 }
 
+/// The body of the answer to a GET; `None` if nobody listens.
+pub(crate) fn http_text(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+}
+
 /// The lines of all visible files below a directory, sorted.
 pub(crate) fn lines_below(directory: &Path) -> Vec<String> {
     let mut lines = Vec::new();
