@@ -1,39 +1,32 @@
-//! A broker of Apache Kafka, as a process of this machine, by `deploy/kafka/apache-kafka`.
+//! A broker of Apache Kafka, as a process of this machine.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    thread::JoinHandle,
 };
 
-use tempfile::TempDir;
+use thalweg_kafka::testing::apache::{self, Listener, Setup};
 
-use crate::process::{free_addresses, root, wait_until};
+use crate::process::root;
 
 /// Who is let in by `servers_with_passwords`.
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "s3cr3t-0f-4l1ce";
 
-/// Where Apache Kafka is installed. If it is not, says so and returns `None`.
-pub(crate) fn installation() -> Option<PathBuf> {
-    let installation = std::env::var_os("THALWEG_KAFKA").map(PathBuf::from);
-    if installation.is_none() {
-        eprintln!("skipped: Apache Kafka is not installed (THALWEG_KAFKA; deploy/kafka/apache-kafka installs it)");
-    }
-    installation
-}
+/// Listeners that ask clients who they are.
+const LOGIN: &str = "LOGIN";
+const TLS: &str = "TLS";
 
 /// The broker, with its data in a directory of its own. Dropping it ends it.
 pub(crate) struct Broker {
-    installation: PathBuf,
-    directory: TempDir,
-    /// For clients without authentication, with passwords, and over TLS.
+    process: Arc<Mutex<apache::Broker>>,
+    /// For clients that do not say who they are, that have a password, and that have a certificate.
     addresses: [String; 3],
-    controller: String,
-    /// The script that waits until it has started.
-    starting: Option<Child>,
+    /// Waits until the broker that was killed answers again.
+    starting: Option<JoinHandle<()>>,
 }
 
 /// One broker for the tests of this process that run at the same time.
@@ -48,8 +41,13 @@ pub(crate) fn shared() -> Option<Arc<Broker>> {
     Some(broker)
 }
 
-fn port(address: &str) -> &str {
-    address.rsplit(':').next().expect("an address has a port")
+/// Where Apache Kafka is installed, for other programs that start it. If it is not, says so and returns `None`.
+pub(crate) fn installation() -> Option<PathBuf> {
+    let installation = std::env::var_os("THALWEG_KAFKA").map(PathBuf::from);
+    if installation.is_none() {
+        eprintln!("skipped: Apache Kafka is not installed (THALWEG_KAFKA)");
+    }
+    installation
 }
 
 /// Certificates for tests.
@@ -58,19 +56,20 @@ pub(crate) fn certificate(name: &str) -> PathBuf {
 }
 
 impl Broker {
-    /// Starts a broker, and waits until it answers. `None`: it is not installed here.
+    /// Starts a broker, and waits until it answers. If Apache Kafka is not installed, says so and returns `None`.
     pub(crate) fn start() -> Option<Self> {
-        let installation = installation()?;
-        let directory = tempfile::tempdir().expect("a directory");
-        let [open, passwords, tls, controller]: [String; 4] = free_addresses();
-        let addresses = [open, passwords, tls];
-        let data = directory.path().join("data");
-        fs::create_dir(&data).expect("a directory");
-        fs::write(data.join("more.properties"), listeners(&data, &addresses, &controller)).expect("a file");
-        let mut broker = Self { installation, directory, addresses, controller, starting: None };
-        broker.revive();
-        broker.wait();
-        Some(broker)
+        // A store of keys in PEM is one file, which the broker can read as long as it runs.
+        let keys = std::env::temp_dir().join(format!("thalweg-kafka-test-{}.pem", std::process::id()));
+        let of = |name: &str| fs::read_to_string(certificate(name)).expect("a certificate");
+        fs::write(&keys, of("server.key") + &of("server.pem")).expect("a file");
+        let setup = Setup {
+            listeners: vec![Listener::plain(), login(), tls(&keys.display().to_string())],
+            users: vec![(USER.to_owned(), PASSWORD.to_owned())],
+            ..Setup::default()
+        };
+        let process = apache::Broker::start_with(&setup)?;
+        let addresses = [process.address(), process.address_of(LOGIN), process.address_of(TLS)];
+        Some(Self { process: Arc::new(Mutex::new(process)), addresses, starting: None })
     }
 
     /// Where clients are let in that do not say who they are.
@@ -88,100 +87,63 @@ impl Broker {
         &self.addresses[2]
     }
 
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
-    }
-
-    fn pid(&self) -> PathBuf {
-        self.data().join("pid")
+    /// Kills it (SIGKILL), once it has started.
+    pub(crate) fn kill(&mut self) {
+        self.wait();
+        lock(&self.process).kill();
     }
 
     /// Starts it again after it was killed. Does not wait until it answers.
     pub(crate) fn revive(&mut self) {
-        let ports = [port(self.servers()), port(&self.controller)];
-        let mut command = Command::new(root().join("deploy/kafka/apache-kafka"));
-        command.arg("start").arg(&self.installation).arg(self.data()).args(ports);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        self.starting = Some(command.spawn().expect("the script runs"));
-        wait_until("the broker's process", || fs::read_to_string(self.pid()).ok().filter(|pid| pid.ends_with('\n')));
+        self.wait();
+        let process = self.process.clone();
+        #[allow(clippy::disallowed_methods, reason = "a test of real processes waits beside what it does")]
+        let starting = std::thread::spawn(move || lock(&process).run());
+        self.starting = Some(starting);
     }
 
     /// Waits until it answers.
     pub(crate) fn wait(&mut self) {
-        let Some(starting) = self.starting.take() else { return };
-        let ended = starting.wait_with_output().expect("the script ends");
-        let told = String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.success(), "the broker does not start: {told}\n{}", self.log());
-    }
-
-    /// Kills it (SIGKILL).
-    pub(crate) fn kill(&mut self) {
-        let process = fs::read_to_string(self.pid()).expect("it was started");
-        let status = Command::new("kill").args(["-KILL", process.trim()]).stderr(Stdio::null()).status();
-        assert!(status.expect("kill runs").success(), "the broker has ended by itself:\n{}", self.log());
-        // Its ports are free, and its directory is nobody's, only when it is gone.
-        wait_until("the broker's end", || is_gone(process.trim()).then_some(()));
-        fs::remove_file(self.pid()).expect("its number can be removed");
         if let Some(starting) = self.starting.take() {
-            starting.wait_with_output().expect("the script ends");
-        }
-    }
-
-    /// Lets the user in by the mechanisms whose passwords brokers keep themselves.
-    pub(crate) fn add_user(&self) {
-        let passwords = format!("SCRAM-SHA-256=[password={PASSWORD}],SCRAM-SHA-512=[password={PASSWORD}]");
-        let mut command = Command::new("java");
-        command.arg("-cp").arg(self.installation.join("*")).arg("kafka.admin.ConfigCommand");
-        command.args(["--bootstrap-server", self.servers(), "--alter", "--add-config", &passwords]);
-        command.args(["--entity-type", "users", "--entity-name", USER]);
-        let outcome = command.stdin(Stdio::null()).output().expect("java runs");
-        assert!(outcome.status.success(), "{outcome:?}");
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.data().join("broker.log")).unwrap_or_default()
-    }
-}
-
-/// Whether a process is no more: one that only waits to be waited for (a zombie) holds nothing.
-fn is_gone(process: &str) -> bool {
-    fs::read_to_string(Path::new("/proc").join(process).join("stat"))
-        .map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Ok(process) = fs::read_to_string(self.pid()) {
-            Command::new("kill").args(["-KILL", process.trim()]).stderr(Stdio::null()).status().ok();
-        }
-        if let Some(mut starting) = self.starting.take() {
-            starting.wait().ok();
+            starting.join().expect("the broker starts");
         }
     }
 }
 
-/// What the broker listens to, in the place of what the script says.
-fn listeners(data: &Path, [open, passwords, tls]: &[String; 3], controller: &str) -> String {
-    let of = |name: &str| fs::read_to_string(certificate(name)).expect("a certificate");
-    // A store in PEM is one file.
-    let own = data.join("server.pem");
-    fs::write(&own, of("server.key") + &of("server.pem")).expect("a file");
-    let (own, authority) = (own.display(), certificate("authority.pem"));
-    let (authority, login) = (authority.display(), "org.apache.kafka.common.security");
-    format!(
-        "listeners=PLAINTEXT://{open},LOGIN://{passwords},TLS://{tls},CONTROLLER://{controller}
-advertised.listeners=PLAINTEXT://{open},LOGIN://{passwords},TLS://{tls}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
-listener.name.login.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
-listener.name.login.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";
-listener.name.login.scram-sha-256.sasl.jaas.config={login}.scram.ScramLoginModule required;
-listener.name.login.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;
-listener.name.tls.ssl.client.auth=required
-listener.name.tls.ssl.keystore.type=PEM
-listener.name.tls.ssl.keystore.location={own}
-listener.name.tls.ssl.truststore.type=PEM
-listener.name.tls.ssl.truststore.location={authority}
-"
-    )
+fn lock(process: &Mutex<apache::Broker>) -> MutexGuard<'_, apache::Broker> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn settings(of: &[(&str, &str)]) -> Vec<(String, String)> {
+    of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn login() -> Listener {
+    let module = "org.apache.kafka.common.security";
+    let plain = format!("{module}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";");
+    let scram = format!("{module}.scram.ScramLoginModule required;");
+    Listener {
+        name: LOGIN,
+        protocol: "SASL_PLAINTEXT",
+        settings: settings(&[
+            ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512"),
+            ("plain.sasl.jaas.config", &plain),
+            ("scram-sha-512.sasl.jaas.config", &scram),
+        ]),
+    }
+}
+
+fn tls(keys: &str) -> Listener {
+    let authority = certificate("authority.pem").display().to_string();
+    Listener {
+        name: TLS,
+        protocol: "SSL",
+        settings: settings(&[
+            ("ssl.client.auth", "required"),
+            ("ssl.keystore.type", "PEM"),
+            ("ssl.keystore.location", keys),
+            ("ssl.truststore.type", "PEM"),
+            ("ssl.truststore.location", &authority),
+        ]),
+    }
 }

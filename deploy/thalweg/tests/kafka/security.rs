@@ -1,33 +1,16 @@
 //! Clients show who they are by passwords and certificates. Secrets are shown to nobody else: not in plans, logs and answers,
 //! nor in what coordinators keep.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::super::{
     WHOLE,
-    broker::{Broker, PASSWORD, USER, certificate, shared},
+    broker::{PASSWORD, USER, certificate, shared},
     process::{Background, Place, free_addresses, thalweg, wait_until},
     table, topics,
 };
 
-const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
-
-/// The shared broker, which knows the user.
-fn with_passwords() -> Option<Arc<Broker>> {
-    static KNOWS: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
-    let mut knows = KNOWS.lock().unwrap_or_else(PoisonError::into_inner);
-    let broker = shared()?;
-    if !knows.upgrade().is_some_and(|known| Arc::ptr_eq(&known, &broker)) {
-        broker.add_user();
-        *knows = Arc::downgrade(&broker);
-    }
-    Some(broker)
-}
+const MECHANISMS: [&str; 2] = ["PLAIN", "SCRAM-SHA-512"];
 
 /// A script that reads a topic as the user, with this password.
 fn script(servers: &str, topic: &str, mechanism: &str, password: &str) -> String {
@@ -49,7 +32,7 @@ fn place_with(name: &str, value: &str) -> Place {
 
 #[test]
 fn a_password_from_a_file_or_the_environment_lets_the_client_in() {
-    let Some(broker) = with_passwords() else { return };
+    let Some(broker) = shared() else { return };
     let (open, closed) = (broker.servers(), broker.servers_with_passwords());
     topics::create(open, "secret.read", 1);
     topics::write(open, "secret.read", 0, &["told"]);
@@ -70,7 +53,7 @@ fn a_password_from_a_file_or_the_environment_lets_the_client_in() {
 
 #[test]
 fn a_password_that_is_wrong_or_missing_is_told_without_it() {
-    let Some(broker) = with_passwords() else { return };
+    let Some(broker) = shared() else { return };
     let (open, closed) = (broker.servers(), broker.servers_with_passwords());
     topics::create(open, "secret.refused", 1);
     for mechanism in MECHANISMS {
@@ -109,7 +92,7 @@ fn files_with(directory: &Path, bytes: &[u8]) -> Vec<String> {
 /// A cluster whose log tells everything reads with a secret and writes exactly once with one.
 #[test]
 fn a_secret_is_shown_to_nobody() {
-    let Some(broker) = with_passwords() else { return };
+    let Some(broker) = shared() else { return };
     let (open, closed) = (broker.servers(), broker.servers_with_passwords());
     for topic in ["secret.in", "secret.out"] {
         topics::create(open, topic, 1);
