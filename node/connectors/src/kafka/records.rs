@@ -13,8 +13,10 @@ use arrow::{
     array::{
         Array as _, ArrayRef, AsArray as _, BinaryBuilder, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray,
     },
-    compute::cast,
-    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType},
+    datatypes::{
+        DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType,
+    },
 };
 use bytes::Bytes;
 use thalweg_kafka::{Header, NewRecord};
@@ -135,9 +137,8 @@ impl RecordEncoder {
 
     fn timestamps(&self, rows: &RecordBatch) -> Result<Option<Int64Array>, ConnectorError> {
         let Some(index) = self.timestamp else { return Ok(None) };
-        let millis = cast(rows.column(index), &DataType::Timestamp(TimeUnit::Millisecond, None));
-        let millis = millis.map_err(|error| unencoded(error.to_string()))?;
-        Ok(Some(millis.as_primitive::<TimestampMillisecondType>().reinterpret_cast::<Int64Type>()))
+        let millis = millis(rows.column(index));
+        millis.map(Some).ok_or_else(|| unencoded("a column of timestamps has another type".to_owned()))
     }
 
     /// Encodes rows of which none is unfit. The result has their messages, as columns.
@@ -214,6 +215,21 @@ pub(super) fn records_of(
         });
     }
     Ok(records)
+}
+
+/// Milliseconds since 1970, rounded down.
+fn millis(column: &ArrayRef) -> Option<Int64Array> {
+    let DataType::Timestamp(unit, _) = column.data_type() else { return None };
+    Some(match unit {
+        TimeUnit::Second => column.as_primitive_opt::<TimestampSecondType>()?.unary(|value| value.saturating_mul(1000)),
+        TimeUnit::Millisecond => column.as_primitive_opt::<TimestampMillisecondType>()?.unary(|value| value),
+        TimeUnit::Microsecond => {
+            column.as_primitive_opt::<TimestampMicrosecondType>()?.unary(|value| value.div_euclid(1000))
+        }
+        TimeUnit::Nanosecond => {
+            column.as_primitive_opt::<TimestampNanosecondType>()?.unary(|value| value.div_euclid(1_000_000))
+        }
+    })
 }
 
 /// Whether a column of this type can be headers: names and bytes.

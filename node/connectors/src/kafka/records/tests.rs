@@ -112,6 +112,19 @@ fn rows_with_times_that_records_cannot_have_are_unfit() {
     assert!(faults[0].reason.contains("before 1970"));
 }
 
+#[test]
+fn times_are_rounded_down_to_milliseconds() {
+    use arrow::array::{TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray};
+    let all = |column: ArrayRef| millis(&column).expect("times").iter().collect::<Vec<_>>();
+    let seconds = TimestampSecondArray::from(vec![Some(2), None, Some(-1), Some(i64::MAX)]);
+    assert_eq!(all(Arc::new(seconds)), [Some(2000), None, Some(-1000), Some(i64::MAX)]);
+    assert_eq!(all(Arc::new(TimestampMillisecondArray::from(vec![7, -7]))), [Some(7), Some(-7)]);
+    assert_eq!(all(Arc::new(TimestampMicrosecondArray::from(vec![1999, -1]))), [Some(1), Some(-1)]);
+    let nanos = TimestampNanosecondArray::from(vec![1_999_999, -1]).with_timezone("UTC");
+    assert_eq!(all(Arc::new(nanos)), [Some(1), Some(-1)]);
+    assert!(millis(&(Arc::new(Int64Array::from(vec![1])) as ArrayRef)).is_none());
+}
+
 #[tokio::test]
 async fn a_record_that_is_too_large_is_refused_before_it_is_promised() {
     let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["a".repeat(10), "b".repeat(5000)]));

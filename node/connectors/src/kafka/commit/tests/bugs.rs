@@ -29,25 +29,28 @@ async fn counts(rig: &mut Rig) -> BTreeMap<i64, usize> {
     counts
 }
 
-/// A committer hangs in its commit while another publishes the same epoch; then the first wakes, before or after the other has
-/// looked at progress. Returns how often each row is there then, and what the second was told.
+/// A committer cannot get rid of its rows, and another is ordered to publish them; the first succeeds at last, while the other takes
+/// the transactional id. Returns how often each row is there then, and what the second was told.
 async fn woken_zombie(rig: &mut Rig) -> (BTreeMap<i64, usize>, Result<(), ConnectorError>) {
     let (mut job, node) = (Job::new(), rig.node());
     job.take(rig, 30, 2).await;
     rig.order(&job, &node).await.expect("published");
     job.on_published();
     job.take(rig, 30, 2).await;
-    rig.kafka.fault(Call::Commit, Fault::Hang);
+    let partitions: Vec<TopicPartition> =
+        (0..PARTITIONS).map(|partition| TopicPartition { topic: TOPIC.into(), partition }).collect();
+    partitions.iter().for_each(|at| rig.kafka.lose_leader(at));
     let mut zombie = Box::pin(rig.order(&job, &node));
-    assert!(timeout(Duration::from_secs(2), &mut zombie).await.is_err(), "it hangs");
-    // The second hangs when it takes the id: the zombie's commit is done by then.
+    assert!(timeout(Duration::from_secs(2), &mut zombie).await.is_err(), "nobody takes its rows");
+    // The second waits when it takes the id: the first is done by then.
     rig.kafka.fault(Call::Init, Fault::Hang);
     let other = rig.node();
     let second = rig.order(&job, &other);
     let waking = async {
         sleep(Duration::from_secs(1)).await;
+        partitions.iter().for_each(|at| rig.kafka.elect_leader(at).expect("it is there"));
+        zombie.await.expect("it has the id still");
         rig.kafka.release();
-        let _ = zombie.await;
     };
     let (told, ()) = tokio::join!(second, waking);
     (counts(rig).await, told)

@@ -77,11 +77,10 @@ async fn a_transaction_that_takes_too_long_says_what_to_do() {
 #[tokio::test(start_paused = true)]
 async fn partitioners_place_the_rows_of_an_epoch() {
     for (partitioner, expected) in [("fixed", vec![vec![0], vec![1], vec![2], vec![0]]), ("round-robin", Vec::new())] {
-        let mut rig = Rig::with(&[("sink.partitioner", partitioner)]).await;
+        let rig = Rig::with(&[("sink.partitioner", partitioner)]).await;
         let mut job = Job::new();
         job.take(&rig, 28, 4).await;
-        let node = rig.node();
-        rig.publish_all(&mut job, &node).await;
+        rig.order(&job, &rig.node()).await.expect("published");
         let mut placed: BTreeMap<i64, i32> = BTreeMap::new();
         let consumer = rig.kafka.consumer(&client(), Isolation::ReadCommitted).expect("opened");
         for partition in 0..PARTITIONS {

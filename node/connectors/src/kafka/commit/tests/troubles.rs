@@ -36,7 +36,7 @@ async fn brokers_that_abort_what_is_open_are_told_it_again() {
 
 #[tokio::test(start_paused = true)]
 async fn brokers_that_were_away_are_found_again() {
-    for call in [None, Some(Call::Init), Some(Call::Produce), Some(Call::Commit)] {
+    for call in [None, Some(Call::Init), Some(Call::Produce)] {
         let mut rig = Rig::new().await;
         let (mut job, node) = (Job::new(), rig.node());
         job.take(&rig, 30, 2).await;
