@@ -121,6 +121,6 @@ fn connectors_without_keys_have_none_of_their_options() {
     let files = |more: &str| {
         format!("CREATE TABLE x (a INT) WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = 'json', {more})")
     };
-    refused(&files("'key.format' = 'json'"), 88, "unknown option 'key.format' of connector 'filesystem'");
-    refused(&files("'value.json.timestamp-format' = 'sql'"), 88, "unknown option 'value.json.timestamp-format'");
+    refused(&files("'key.format' = 'json'"), 91, "unknown option 'key.format' of connector 'filesystem'");
+    refused(&files("'value.json.timestamp-format' = 'sql'"), 91, "unknown option 'value.json.timestamp-format'");
 }
