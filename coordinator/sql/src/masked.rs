@@ -43,7 +43,8 @@ fn secrets_of(statement: &[TokenWithSpan]) -> Vec<&TokenWithSpan> {
     let connector = named.and_then(|four| find(text_of(&four[2].token)?));
     let is_hidden = |four: &&[TokenWithSpan]| {
         let is_name = is_word(&four[2].token, "secret") && four[3].token == Token::LParen;
-        !is_name && text_of(&four[0].token).is_some_and(|key| is_secret(connector, key))
+        let value = text_of(&four[2].token).unwrap_or_default();
+        !is_name && text_of(&four[0].token).is_some_and(|key| is_secret(connector, key, value))
     };
     assigned().filter(is_hidden).map(|four| &four[2]).collect()
 }

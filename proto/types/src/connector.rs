@@ -29,7 +29,7 @@ pub use parts::{
     VALUE_FIELDS_INCLUDE, VALUE_FORMAT, VALUE_PREFIX,
 };
 pub use rule::Rule;
-pub use secret::{HIDDEN, SECRET_NAME_BYTES_MAX, is_secret, is_secret_name};
+pub use secret::{HIDDEN, SECRET_NAME_BYTES_MAX, is_secret, is_secret_name, is_secret_option};
 
 /// The connectors that a table can name.
 pub const CONNECTORS: &[ConnectorSpec] = &[

@@ -129,7 +129,11 @@ impl Known {
             return Err(SqlError::at(option.value_at, format!("option '{key}' is empty")));
         }
         let Some(reason) = spec.refuses(&option.value) else { return Ok(()) };
-        let shown = if is_secret(Some(self.spec), key) { String::new() } else { format!(" = '{}'", option.value) };
+        let shown = if is_secret(Some(self.spec), key, &option.value) {
+            String::new()
+        } else {
+            format!(" = '{}'", option.value)
+        };
         Err(SqlError::at(option.value_at, format!("option '{key}'{shown}: {reason}")))
     }
 

@@ -6,7 +6,7 @@ use sqlparser::{
     parser::Parser,
     tokenizer::{Location, Token},
 };
-use thalweg_types::connector::{HIDDEN, SECRET_NAME_BYTES_MAX, is_secret, is_secret_name};
+use thalweg_types::connector::{HIDDEN, SECRET_NAME_BYTES_MAX, is_secret, is_secret_name, is_secret_option};
 
 use crate::{
     errors::{Result, SqlError},
@@ -47,7 +47,7 @@ impl Written {
         let key_at = parser.peek_token_ref().span.start;
         let key = text_or_word(parser, None)?;
         // What follows may be a part of a secret with a quote too many, which an error must not tell.
-        let hides = is_secret(None, &key);
+        let hides = is_secret_option(None, &key);
         if hides && parser.peek_token_ref().token != Token::Eq {
             let at = parser.peek_token_ref().span.start;
             return Err(SqlError::at(at, format!("expected = after '{key}'")));
@@ -67,7 +67,7 @@ impl Written {
 
 impl fmt::Debug for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = if !self.is_secret && is_secret(None, &self.key) { HIDDEN } else { &self.value };
+        let value = if !self.is_secret && is_secret(None, &self.key, &self.value) { HIDDEN } else { &self.value };
         f.debug_struct("Written").field("key", &self.key).field("value", &value).finish_non_exhaustive()
     }
 }

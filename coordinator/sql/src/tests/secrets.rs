@@ -85,6 +85,15 @@ fn errors_quote_no_secret() {
 }
 
 #[test]
+fn an_address_with_a_password_is_hidden() {
+    let table =
+        "CREATE TABLE x (a INT) WITH ('connector' = 'http', 'format' = 'json', 'url' = 'http://me:hunter2@h/x')";
+    let text = explained(plan_text(&format!("{table}; INSERT INTO x VALUES (1)")));
+    assert!(text.contains("Sink x (http, 'url' = '***', at least once): a"), "{text}");
+    assert!(!without_secrets(table).contains("hunter2"));
+}
+
+#[test]
 fn a_script_is_shown_without_secrets() {
     let script = "-- é\nCREATE TABLE x (a INT) WITH (\n  'connector' = 'kafka', 'properties.sasl.password' = 'hunter2', -- kept\n  \
                   'properties.sasl.jaas.config' = 'a\nb; \"hunter2\"', 'properties.bootstrap.servers' = 'h:1',\n  \

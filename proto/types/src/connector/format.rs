@@ -191,5 +191,5 @@ const SUBJECT: &str =
 const READ_DEFAULT_VALUES: &str = "Whether a field that a message lacks has its default value. If not, it is NULL where the definition tells lacking it from having the default (optional, oneof, proto2).";
 
 const fn user_info(key: &'static str) -> OptionSpec {
-    option(key, OptionType::Text, "", "USER:PASSWORD for the schema registry.")
+    OptionSpec { secret: true, ..option(key, OptionType::Text, "", "USER:PASSWORD for the schema registry.") }
 }

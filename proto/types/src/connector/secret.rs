@@ -45,7 +45,13 @@ pub fn is_secret_name(name: &str) -> bool {
 /// Whether the value of an option is nothing to show, if it stands in the script. `connector`: the table's; `None` if it is
 /// not known.
 #[must_use]
-pub fn is_secret(connector: Option<&ConnectorSpec>, key: &str) -> bool {
+pub fn is_secret(connector: Option<&ConnectorSpec>, key: &str, value: &str) -> bool {
+    has_password(value) || is_secret_option(connector, key)
+}
+
+/// Whether any value of an option is nothing to show.
+#[must_use]
+pub fn is_secret_option(connector: Option<&ConnectorSpec>, key: &str) -> bool {
     match connector.and_then(|connector| connector.option(key)) {
         // It covers options of all kinds, so that only their keys can tell.
         Some(OptionSpec { secret, key: covered, .. }) if covered.ends_with('*') => *secret && looks_secret(key),
@@ -60,11 +66,22 @@ pub(super) fn looks_secret(key: &str) -> bool {
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
+/// Whether a text has an address with a password in it: `http://user:password@host`.
+fn has_password(text: &str) -> bool {
+    let addresses = text.match_indices("://").map(|(at, slashes)| &text[at + slashes.len()..]);
+    addresses.into_iter().any(|address| {
+        // What follows the last @ before the path is the host: passwords are found that should have been encoded, too.
+        let server = address.split([',', ' ', '\n']).next().unwrap_or_default();
+        server.rsplit_once('@').is_some_and(|(user, _)| user.contains(':') && !user.contains("://"))
+    })
+}
+
 impl TableConnector {
     /// Whether the value of an option is nothing to show.
     #[must_use]
     pub fn hides(&self, key: &str) -> bool {
-        self.secrets.contains_key(key) || is_secret(find(&self.name), key)
+        let value = self.options.get(key).map_or("", String::as_str);
+        self.secrets.contains_key(key) || is_secret(find(&self.name), key, value)
     }
 
     /// The value of an option as it is shown to people, in SQL: `'x'`, `'***'` or `secret('x')`.

@@ -33,15 +33,27 @@ fn names_of_secrets_are_names_of_files() {
 fn an_option_is_secret_by_its_spec_or_by_its_key() {
     let secret = ["pin", "properties.sasl.password", "properties.sasl.jaas.config", "properties.ssl.key.pem", "token"];
     for key in secret {
-        assert!(is_secret(Some(&SPEC), key), "{key}");
+        assert!(is_secret(Some(&SPEC), key, "x"), "{key}");
     }
     let shown = ["url", "properties.bootstrap.servers", "fields.password.kind", "json.timestamp-format", "key.format"];
     for key in shown {
-        assert!(!is_secret(Some(&SPEC), key), "{key}");
+        assert!(!is_secret(Some(&SPEC), key, "x"), "{key}");
     }
-    assert!(is_secret(None, "properties.Sasl_Password"));
-    assert!(is_secret(None, "avro-confluent.basic-auth.user-info"));
-    assert!(!is_secret(None, "pin"));
+    assert!(is_secret(None, "properties.Sasl_Password", "x"));
+    assert!(is_secret(None, "avro-confluent.basic-auth.user-info", "x"));
+    assert!(!is_secret(None, "pin", "x"));
+}
+
+#[test]
+fn an_address_with_a_password_is_secret_by_itself() {
+    for value in
+        ["http://u:p@h", "https://u:p@h:8081/x?y", "https://a, https://u:p@b", "http://u:p/x@h", "x http://:p@h"]
+    {
+        assert!(is_secret(Some(&SPEC), "url", value), "{value}");
+    }
+    for value in ["http://h:80", "http://u@h:80/", "u:p@h", "", "://", "http://a:1,http://u@b", "s3://bucket/a"] {
+        assert!(!is_secret(Some(&SPEC), "url", value), "{value}");
+    }
 }
 
 /// Else a secret could not be given by name.
