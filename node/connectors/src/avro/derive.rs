@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use serde_json::{Value, json};
 
-use super::resolve::{below, map_value, of_column};
+use super::resolve::map_value;
+use crate::typed::{ITEMS, below, of_column};
 
 /// The name of the record; those within it have their path behind it.
 const RECORD: &str = "row";
@@ -82,12 +83,12 @@ impl Names {
             }
             D::Struct(fields) => self.record(fields, path)?,
             D::List(item) => {
-                let items = self.field(item, path).map_err(|reason| below("[]", &reason))?;
+                let items = self.field(item, path).map_err(|reason| below(ITEMS, &reason))?;
                 json!({ "type": "array", "items": items })
             }
             D::Map(entries, _) => {
                 let value = map_value(entries).ok_or("a map's keys must be STRING")?;
-                let values = self.field(value, path).map_err(|reason| below("[]", &reason))?;
+                let values = self.field(value, path).map_err(|reason| below(ITEMS, &reason))?;
                 json!({ "type": "map", "values": values })
             }
             other => return Err(format!("type {other} has none in Avro")),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     json::{Fault, timestamp::Moment},
-    typed::{Cells, Scalar, decimal_in, extent},
+    typed::{Cells, Scalar, WriteRow, decimal_in, extent},
 };
 
 /// Writes rows as datums of one schema.
@@ -24,14 +24,14 @@ impl AvroWriter {
         let names = columns.iter().map(|column| column.name().clone()).collect();
         Ok(Self { plan: WritePlan::new(schema, columns)?, names })
     }
+}
 
-    /// Whether there are values of the columns that the schema does not hold.
-    pub(crate) fn can_fail(&self) -> bool {
+impl WriteRow for AvroWriter {
+    fn can_fail(&self) -> bool {
         self.plan.can_fail
     }
 
-    /// Appends the datum of a row. After a fault, what was appended is none.
-    pub(crate) fn write(&self, cells: &[Cells], row: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
+    fn write(&self, cells: &[Cells], row: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
         match (&self.plan.root, cells) {
             (RootPlan::Row(fields), cells) => {
                 fields_of(fields, cells, row, into, |index| self.names.get(index).map_or("", String::as_str))

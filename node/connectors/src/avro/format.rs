@@ -19,7 +19,7 @@ use crate::{
     ConnectorError,
     format::{Format, PartEncoder, PartFormat, Ranges},
     options::Options,
-    typed::cells_of,
+    typed::{WriteRow as _, cells_of, unfit},
 };
 
 /// A block is ended when its datums take this much.
@@ -83,24 +83,8 @@ impl PartFormat for AvroParts {
     }
 
     fn unfit(&self, rows: &RecordBatch) -> Vec<Fault> {
-        unfit(&self.writer, rows)
+        unfit(self.writer.as_ref(), rows)
     }
-}
-
-/// The rows that a schema does not hold.
-fn unfit(writer: &AvroWriter, rows: &RecordBatch) -> Vec<Fault> {
-    if !writer.can_fail() {
-        return Vec::new();
-    }
-    // What cannot be read at all is told by writing.
-    let Ok(cells) = cells_of(rows) else { return Vec::new() };
-    let mut scratch = Vec::new();
-    let faults = (0..rows.num_rows()).filter_map(|row| {
-        scratch.clear();
-        let reason = writer.write(&cells, row, &mut scratch).err()?.to_string();
-        Some(Fault { row, expression: String::new(), place: None, reason })
-    });
-    faults.collect()
 }
 
 /// One file: the datums of the block that is not ended.

@@ -7,10 +7,13 @@
 use arrow::datatypes::{DataType, Field, Fields};
 
 use super::{
-    resolve::{below, map_value, of_column},
+    resolve::map_value,
     schema::{AvroSchema, Extent, Node, NodeId, Wire},
 };
-use crate::{json::sql_name, typed::is_text};
+use crate::{
+    json::sql_name,
+    typed::{ITEMS, below, is_text, of_column},
+};
 
 /// How rows are written as datums of a schema.
 #[derive(Debug)]
@@ -141,12 +144,12 @@ impl Layout<'_> {
                 Ok((ValuePlan::Row(fields), all))
             }
             (Node::Array(item), DataType::List(column)) => {
-                let (plan, all) = self.field(*item, column).map_err(|reason| below("[]", &reason))?;
+                let (plan, all) = self.field(*item, column).map_err(|reason| below(ITEMS, &reason))?;
                 Ok((ValuePlan::List(Box::new(plan)), all))
             }
             (Node::Map(value), DataType::Map(entries, _)) => {
                 let column = map_value(entries).ok_or("a map's keys must be STRING")?;
-                let (plan, all) = self.field(*value, column).map_err(|reason| below("[]", &reason))?;
+                let (plan, all) = self.field(*value, column).map_err(|reason| below(ITEMS, &reason))?;
                 Ok((ValuePlan::Map(Box::new(plan)), all))
             }
             (node, from) => Err(format!("{} cannot be written as {}", sql_name(from), node.name())),

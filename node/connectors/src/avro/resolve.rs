@@ -19,7 +19,7 @@ use arrow::datatypes::{DataType, Field, Fields};
 use super::schema::{AvroSchema, Extent, Node, NodeId, Wire};
 use crate::{
     json::sql_name,
-    typed::{Kind, is_text},
+    typed::{ITEMS, Kind, below, is_text, key_and_value, of_column},
 };
 
 /// The most parts of a plan: branches of unions multiply.
@@ -135,12 +135,12 @@ impl Resolver<'_> {
             (Node::Scalar(wire), wanted) if kind(wire).goes_into(wanted) => Ok(ValuePlan::Scalar(wire.clone())),
             (Node::Record(fields), DataType::Struct(wanted)) => self.row(fields, wanted).map(ValuePlan::Row),
             (Node::Array(item), DataType::List(wanted)) => {
-                let plan = self.value(*item, wanted).map_err(|reason| below("[]", &reason))?;
+                let plan = self.value(*item, wanted).map_err(|reason| below(ITEMS, &reason))?;
                 Ok(ValuePlan::List(schema.is_empty(*item), Box::new(plan)))
             }
             (Node::Map(value), DataType::Map(entries, _)) => {
                 let wanted = map_value(entries).ok_or("a map's keys must be STRING")?;
-                let plan = self.value(*value, wanted).map_err(|reason| below("[]", &reason))?;
+                let plan = self.value(*value, wanted).map_err(|reason| below(ITEMS, &reason))?;
                 Ok(ValuePlan::Map(Box::new(plan)))
             }
             (node, wanted) => Err(format!("{} does not go into {}", node.name(), sql_name(wanted))),
@@ -164,25 +164,9 @@ impl Resolver<'_> {
     }
 }
 
-/// A reason that begins with the path of a column.
-pub(super) fn of_column(reason: &str) -> String {
-    format!("column {}", reason.trim_start_matches('.'))
-}
-
-/// A reason with the name of the field before it.
-pub(super) fn below(name: &str, reason: &str) -> String {
-    let separator = if reason.starts_with(['.', '[', ':']) { "" } else { ": " };
-    match name {
-        "[]" => format!("[]{separator}{reason}"),
-        name => format!(".{name}{separator}{reason}"),
-    }
-}
-
 /// The field of a map's values, if its keys are texts.
 pub(super) fn map_value(entries: &Field) -> Option<&Field> {
-    let DataType::Struct(fields) = entries.data_type() else { return None };
-    let [key, value] = fields.as_ref() else { return None };
-    is_text(key.data_type()).then_some(value)
+    key_and_value(entries).filter(|(key, _)| is_text(key.data_type())).map(|(_, value)| value)
 }
 
 /// What kind of value a column gets.

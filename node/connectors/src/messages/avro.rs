@@ -8,12 +8,12 @@ use super::{
     MessageFormat,
     confluent::{OwnSchema, RegisteredDecoder, RegisteredEncoder, RegisteredFormat},
     registry::{Language, Registered},
-    rows::{RowDecoder, RowEncoder, WriteRow, absent_of},
+    rows::{RowDecoder, RowEncoder, absent_of},
 };
 use crate::{
     avro::{AvroReader, AvroSchema, AvroWriter, Datum, writer_of},
     json::Fault,
-    typed::{Cells, RowColumn},
+    typed::RowColumn,
 };
 
 const SCHEMA: &str = "avro.schema";
@@ -89,15 +89,5 @@ impl RegisteredFormat for RegisteredAvro {
 
     fn names(&self, reader: &AvroReader) -> Vec<String> {
         reader.schema().names().map(str::to_owned).collect()
-    }
-}
-
-impl WriteRow for AvroWriter {
-    fn can_fail(&self) -> bool {
-        AvroWriter::can_fail(self)
-    }
-
-    fn write(&self, cells: &[Cells], row: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
-        AvroWriter::write(self, cells, row, into)
     }
 }

@@ -22,14 +22,14 @@ use thalweg_types::{Fault as RowFault, seam::Clock};
 use super::{
     Decoded, MessageDecoder, MessageEncoder, MessageFault,
     registry::{Language, Lookup, Registered, Registry},
-    rows::{WriteRow, absent_of, encoded, finished, unfit},
+    rows::{absent_of, encoded, finished},
     view::FormatView,
 };
 use crate::{
     ConnectorContext, ConnectorError,
     json::Fault,
     notices::Absent,
-    typed::{RowColumn, Rows},
+    typed::{RowColumn, Rows, WriteRow, unfit},
 };
 
 /// The first byte of each message.
@@ -82,7 +82,31 @@ struct Known<R> {
 enum State<R> {
     Ready(R),
     Unusable(String),
-    Unknown { reason: String, until: Duration },
+    /// The registry does not know it yet. Kept over calls: one that is dropped must not begin the wait anew.
+    Awaited {
+        since: Duration,
+    },
+    Unknown {
+        reason: String,
+        until: Duration,
+    },
+}
+
+impl<R> State<R> {
+    fn is_asked_for(&self, now: Duration) -> bool {
+        match self {
+            Self::Ready(_) | Self::Unusable(_) => false,
+            Self::Awaited { .. } => true,
+            Self::Unknown { until, .. } => *until <= now,
+        }
+    }
+
+    fn awaited_since(&self) -> Option<Duration> {
+        match self {
+            Self::Awaited { since } => Some(*since),
+            Self::Ready(_) | Self::Unusable(_) | Self::Unknown { .. } => None,
+        }
+    }
 }
 
 impl<R> Schemas<R> {
@@ -93,21 +117,20 @@ impl<R> Schemas<R> {
         reader: impl Fn(Registered) -> Result<R, String>,
     ) -> Result<(), ConnectorError> {
         self.calls += 1;
-        let start = self.clock.monotonic();
         let Self { registry, clock, known, calls } = self;
         let registry: &Registry = registry;
+        let start = clock.monotonic();
         let mut missing: Vec<u32> = Vec::new();
         for id in ids {
             match known.get_mut(id) {
-                Some(Known { state: State::Unknown { until, .. }, .. }) if *until <= start => missing.push(*id),
-                Some(known) => known.used = *calls,
-                None => missing.push(*id),
+                Some(known) if !known.state.is_asked_for(start) => known.used = *calls,
+                Some(_) | None => missing.push(*id),
             }
         }
         let is_patient = missing.len() <= PATIENT_IDS_MAX;
         let mut delay = FIRST_DELAY;
-        while !missing.is_empty() {
-            let asking = missing.clone().into_iter().map(|id| async move { (id, registry.schema(id).await) });
+        loop {
+            let asking = missing.into_iter().map(|id| async move { (id, registry.schema(id).await) });
             let mut asked = stream::iter(asking).buffered(REQUESTS_MAX);
             let mut unknown = Vec::new();
             while let Some((id, found)) = asked.next().await {
@@ -118,28 +141,25 @@ impl<R> Schemas<R> {
                     },
                     Lookup::Unusable(reason) => State::Unusable(reason),
                     Lookup::Unknown(reason) => {
-                        unknown.push((id, reason));
-                        continue;
+                        let now = clock.monotonic();
+                        let since = known.get(&id).and_then(|known| known.state.awaited_since()).unwrap_or(now);
+                        if is_patient && now.saturating_sub(since) < PATIENCE {
+                            unknown.push(id);
+                            State::Awaited { since }
+                        } else {
+                            State::Unknown { reason, until: now + REMEMBERED }
+                        }
                     }
                 };
                 known.insert(id, Known { state, used: *calls });
             }
-            drop(asked);
-            let now = clock.monotonic();
-            if !is_patient || now.saturating_sub(start) >= PATIENCE {
-                for (id, reason) in unknown {
-                    let state = State::Unknown { reason, until: now + REMEMBERED };
-                    known.insert(id, Known { state, used: *calls });
-                }
-                break;
+            if unknown.is_empty() {
+                return Ok(());
             }
-            missing = unknown.into_iter().map(|(id, _)| id).collect();
-            if !missing.is_empty() {
-                tokio::time::sleep(delay).await;
-                delay = (delay * 2).min(DELAY_MAX);
-            }
+            missing = unknown;
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(DELAY_MAX);
         }
-        Ok(())
     }
 
     /// The reader of an id that was learnt in this call.
@@ -147,7 +167,7 @@ impl<R> Schemas<R> {
         match self.known.get_mut(&id).map(|known| &mut known.state) {
             Some(State::Ready(reader)) => Ok(reader),
             Some(State::Unusable(reason) | State::Unknown { reason, .. }) => Err(reason),
-            None => Err("its schema was not asked for"),
+            Some(State::Awaited { .. }) | None => Err("its schema was not asked for"),
         }
     }
 
@@ -224,7 +244,7 @@ impl<F: RegisteredFormat> MessageDecoder for RegisteredDecoder<F> {
     fn absent(&self) -> Vec<Absent> {
         let ready = self.schemas.known.values().filter_map(|known| match &known.state {
             State::Ready(reader) => Some(self.format.names(reader)),
-            State::Unusable(_) | State::Unknown { .. } => None,
+            State::Unusable(_) | State::Awaited { .. } | State::Unknown { .. } => None,
         });
         let names: Vec<BTreeSet<String>> = ready.map(|names| names.into_iter().collect()).collect();
         if names.is_empty() {

@@ -8,7 +8,7 @@ use super::{
     MessageFormat,
     confluent::{OwnSchema, RegisteredDecoder, RegisteredEncoder, RegisteredFormat},
     registry::{Language, Registered},
-    rows::{RowDecoder, RowEncoder, WriteRow, absent_of},
+    rows::{RowDecoder, RowEncoder, absent_of},
     view::FormatView,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     avro::{Datum, write_long},
     json::Fault,
     protobuf::{Definition, ProtobufReader, ProtobufWriter, compile_file, compile_text, derive, path_of, read_set},
-    typed::{Cells, RowColumn},
+    typed::RowColumn,
 };
 
 /// The deepest nesting of messages' definitions.
@@ -160,15 +160,5 @@ impl RegisteredFormat for RegisteredProtobuf {
 
     fn names(&self, reader: &ProtobufReaders) -> Vec<String> {
         reader.readers.values().flatten().flat_map(ProtobufReader::names).collect()
-    }
-}
-
-impl WriteRow for ProtobufWriter {
-    fn can_fail(&self) -> bool {
-        ProtobufWriter::can_fail(self)
-    }
-
-    fn write(&self, cells: &[Cells], row: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
-        ProtobufWriter::write(self, cells, row, into)
     }
 }

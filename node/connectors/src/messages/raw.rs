@@ -15,13 +15,13 @@ use thalweg_types::connector::TABLE_COLUMNS;
 
 use super::{
     MessageFormat,
-    rows::{RowDecoder, RowEncoder, WriteRow},
+    rows::{RowDecoder, RowEncoder},
     view::FormatView,
 };
 use crate::{
     ConnectorError,
     json::{Fault, sql_name},
-    typed::{Builder, Cells, Scalar},
+    typed::{Builder, Cells, Scalar, WriteRow},
 };
 
 pub(super) const FORMAT: MessageFormat = MessageFormat {

@@ -11,12 +11,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use serde::Deserialize;
 use serde_json::json;
+use thalweg_types::seam::Clock;
 use url::Url;
 
 use super::view::FormatView;
@@ -27,8 +28,10 @@ use crate::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How often each address is asked.
-const ROUNDS: u32 = 8;
+/// How long it is asked without an answer.
+const OUTAGE: Duration = Duration::from_secs(15);
+/// A question that was not answered is of another outage if the last one was asked this long ago.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const DELAY_MAX: Duration = Duration::from_secs(5);
 /// The longest answer.
@@ -46,6 +49,16 @@ pub(super) struct Registry {
     authorization: Option<String>,
     /// The option that has them.
     user_info: String,
+    clock: Arc<dyn Clock>,
+    /// `None`: it answered the last question.
+    silence: Mutex<Option<Silence>>,
+}
+
+/// A time without answers, from the first question to the last one.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    since: Duration,
+    last: Duration,
 }
 
 /// What a schema is written in.
@@ -149,7 +162,14 @@ impl Registry {
             write_base64(credentials.as_bytes(), &mut encoded);
             String::from_utf8_lossy(&encoded).into_owned()
         });
-        Ok(Self { http: context.http.clone(), addresses, authorization, user_info })
+        Ok(Self {
+            http: context.http.clone(),
+            addresses,
+            authorization,
+            user_info,
+            clock: context.seams.clock.clone(),
+            silence: Mutex::new(None),
+        })
     }
 
     /// The schema of an id.
@@ -243,12 +263,8 @@ impl Registry {
     /// Asks until there is an answer.
     async fn ask(&self, what: &str, path: &[&str], body: Option<String>) -> Result<HttpAnswer, ConnectorError> {
         let mut delay = FIRST_DELAY;
-        let mut last: Box<dyn std::error::Error + Send + Sync> = "it was not asked".into();
-        for round in 0..ROUNDS {
-            if round > 0 {
-                tokio::time::sleep(delay).await;
-                delay = (delay * 2).min(DELAY_MAX);
-            }
+        loop {
+            let mut last: Box<dyn std::error::Error + Send + Sync> = "it has no address".into();
             for address in &self.addresses {
                 let answer = match self.http.send(self.request(address, path, body.clone())).await {
                     Ok(answer) => answer,
@@ -269,11 +285,33 @@ impl Registry {
                             source: said(&answer).into(),
                         });
                     }
-                    _ => return Ok(answer),
+                    _ => {
+                        *self.silence() = None;
+                        return Ok(answer);
+                    }
                 }
             }
+            if self.is_silent_for_long() {
+                return Err(ConnectorError::Store { attempted: self.attempted(what), source: last });
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(DELAY_MAX);
         }
-        Err(ConnectorError::Store { attempted: self.attempted(what), source: last })
+    }
+
+    /// Notes that nobody answered; whether that has gone on for so long that it is an outage. It is counted over calls, since one
+    /// that is dropped must not begin the wait anew.
+    fn is_silent_for_long(&self) -> bool {
+        let now = self.clock.monotonic();
+        let mut silence = self.silence();
+        let since = silence.filter(|silence| now.saturating_sub(silence.last) <= FORGOTTEN);
+        let since = since.map_or(now, |silence| silence.since);
+        *silence = Some(Silence { since, last: now });
+        now.saturating_sub(since) >= OUTAGE
+    }
+
+    fn silence(&self) -> MutexGuard<'_, Option<Silence>> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn request(&self, address: &Url, path: &[&str], body: Option<String>) -> HttpRequest {

@@ -10,7 +10,7 @@ use crate::{
     ConnectorError,
     json::Fault,
     notices::Absent,
-    typed::{Cells, RowColumn, Rows, cells_of},
+    typed::{RowColumn, Rows, WriteRow, cells_of, unfit},
 };
 
 /// Decodes each message by a function that reads its bytes into the columns of a row.
@@ -68,15 +68,6 @@ pub(super) fn absent_of<'a>(columns: &SchemaRef, names: impl Iterator<Item = &'a
     absent.map(|column| Absent::new(column.name(), names.clone())).collect()
 }
 
-/// Appends a row's message to others.
-pub(super) trait WriteRow: Send + Sync + 'static {
-    /// Whether there are rows that it cannot write.
-    fn can_fail(&self) -> bool;
-
-    /// Appends the message. After a fault, what was appended is none.
-    fn write(&self, cells: &[Cells], row: usize, into: &mut Vec<u8>) -> Result<(), Fault>;
-}
-
 /// Encodes each row by itself.
 pub(super) struct RowEncoder<W>(pub(super) W);
 
@@ -101,22 +92,6 @@ pub(super) fn encoded(writer: &impl WriteRow, rows: &RecordBatch, head: &[u8]) -
         packed.end();
     }
     Ok(packed.into_messages())
-}
-
-/// The rows that cannot be written.
-pub(super) fn unfit(writer: &impl WriteRow, rows: &RecordBatch) -> Vec<RowFault> {
-    if !writer.can_fail() {
-        return Vec::new();
-    }
-    // A column that cannot be read at all is told when rows are written.
-    let Ok(cells) = cells_of(rows) else { return Vec::new() };
-    let mut scratch = Vec::new();
-    let faults = (0..rows.num_rows()).filter_map(|row| {
-        scratch.clear();
-        let reason = writer.write(&cells, row, &mut scratch).err()?.to_string();
-        Some(RowFault { row, expression: String::new(), place: None, reason })
-    });
-    faults.collect()
 }
 
 pub(super) fn not_encoded(reason: String) -> ConnectorError {

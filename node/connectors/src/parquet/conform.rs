@@ -16,8 +16,8 @@ use arrow::{
 };
 use thalweg_functions::cast::hold;
 
-use super::project::{item, key_and_value};
-use crate::json::sql_name;
+use super::project::item;
+use crate::{json::sql_name, typed::key_and_value};
 
 /// The columns that were asked for, cast to their types; NULL where the file has no such column.
 pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Misfit> {

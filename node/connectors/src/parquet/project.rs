@@ -6,6 +6,8 @@
 use ::parquet::arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
+use crate::typed::key_and_value;
+
 /// The leaves of these columns, as indexes in the file.
 pub(super) fn leaves(wanted: &Fields, file: &ArrowReaderMetadata) -> Vec<usize> {
     let mut walk = Walk { next: 0, chosen: Vec::new() };
@@ -34,17 +36,6 @@ pub(super) fn item(data_type: &DataType) -> Option<&Field> {
         | DataType::ListView(item)
         | DataType::LargeListView(item)
         | DataType::FixedSizeList(item, _) => Some(item),
-        _ => None,
-    }
-}
-
-/// The key and value fields of a map's entries.
-pub(super) fn key_and_value(entries: &Field) -> Option<(&Field, &Field)> {
-    match entries.data_type() {
-        DataType::Struct(fields) => match fields.as_ref() {
-            [key, value] => Some((key, value)),
-            _ => None,
-        },
         _ => None,
     }
 }

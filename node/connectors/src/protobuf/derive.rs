@@ -1,12 +1,11 @@
 //! The definition that columns give.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use arrow::datatypes::{DataType, Field, Fields};
 
-use super::resolve::{TIMESTAMP, below, key_and_value, of_column};
-use crate::typed::is_text;
+use super::resolve::TIMESTAMP;
+use crate::typed::{ITEMS, below, is_text, key_and_value, of_column};
 
 /// The text of the definition that columns give: a message whose fields have the columns' names, numbered from 1. Nullable ones
 /// are `optional`. What Protobuf has no type for is text. The error names a column for which there is no field.
@@ -46,7 +45,7 @@ fn message(columns: &Fields, depth: usize) -> Result<String, String> {
 fn field<'a>(column: &'a Field, own: &str) -> Result<(String, Option<&'a Fields>), String> {
     match column.data_type() {
         DataType::List(item) => {
-            let (of_type, nested) = single(item.data_type(), own).map_err(|reason| below("[]", &reason))?;
+            let (of_type, nested) = single(item.data_type(), own).map_err(|reason| below(ITEMS, &reason))?;
             Ok((format!("repeated {of_type}"), nested))
         }
         DataType::Map(entries, _) => {
@@ -58,7 +57,7 @@ fn field<'a>(column: &'a Field, own: &str) -> Result<(String, Option<&'a Fields>
                 DataType::Int64 => "int64",
                 _ => return Err("a map's keys must be STRING, an integer or BOOLEAN".to_owned()),
             };
-            let (of_type, nested) = single(value.data_type(), own).map_err(|reason| below("[]", &reason))?;
+            let (of_type, nested) = single(value.data_type(), own).map_err(|reason| below(ITEMS, &reason))?;
             Ok((format!("map<{key}, {of_type}>"), nested))
         }
         DataType::Struct(_) => single(column.data_type(), own),

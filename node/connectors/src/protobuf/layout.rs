@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use arrow::datatypes::{DataType, Field, Fields};
 use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, Kind as Protobuf, MessageDescriptor};
 
-use super::resolve::{TIMESTAMP, below, key_and_value, of_column, wrapped};
+use super::resolve::{TIMESTAMP, wrapped};
 use crate::{
     json::sql_name,
-    typed::{Kind, is_text},
+    typed::{ITEMS, Kind, below, is_text, key_and_value, of_column},
 };
 
 /// How rows are written as messages.
@@ -149,12 +149,12 @@ fn shape(field: &FieldDescriptor, from: &DataType) -> Laid<Shape> {
         let fits = wire_of(&key).and_then(|wire| Some((wire, holds(wire, key_column.data_type())?)));
         let (wire, all_keys) = fits.ok_or_else(|| misfit(key_column.data_type(), &format!("a key of type {key:?}")))?;
         let (plan, all) = value(&entry.map_entry_value_field().kind(), value_column.data_type())
-            .map_err(|reason| below("[]", &reason))?;
+            .map_err(|reason| below(ITEMS, &reason))?;
         return Ok((Shape::Map(wire, plan), all && all_keys && !value_column.is_nullable()));
     }
     if field.is_list() {
         let DataType::List(item) = from else { return Err(misfit(from, "repeated")) };
-        let (plan, all) = value(&field.kind(), item.data_type()).map_err(|reason| below("[]", &reason))?;
+        let (plan, all) = value(&field.kind(), item.data_type()).map_err(|reason| below(ITEMS, &reason))?;
         return Ok((Shape::List(field.is_packed(), plan), all && !item.is_nullable()));
     }
     let (plan, all) = value(&field.kind(), from)?;

@@ -20,7 +20,7 @@ use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind as Protobuf, MessageDe
 
 use crate::{
     json::sql_name,
-    typed::{Kind, is_text},
+    typed::{ITEMS, Kind, below, is_text, key_and_value, of_column},
 };
 
 /// How a message is read.
@@ -105,11 +105,11 @@ fn shape(field: &FieldDescriptor, column: &Field) -> Result<Shape, String> {
             return Err(misfit(&format!("a key of type {key:?}"), key_column.data_type()));
         }
         let value = value(&entry.map_entry_value_field().kind(), value_column.data_type());
-        return Ok(Shape::Map(MapPlan { text_keys, value: value.map_err(|reason| below("[]", &reason))? }));
+        return Ok(Shape::Map(MapPlan { text_keys, value: value.map_err(|reason| below(ITEMS, &reason))? }));
     }
     if field.is_list() {
         let DataType::List(item) = wanted else { return Err(misfit("repeated", wanted)) };
-        return value(&field.kind(), item.data_type()).map(Shape::List).map_err(|reason| below("[]", &reason));
+        return value(&field.kind(), item.data_type()).map(Shape::List).map_err(|reason| below(ITEMS, &reason));
     }
     value(&field.kind(), wanted).map(Shape::One)
 }
@@ -170,25 +170,4 @@ fn kind_of(kind: &Protobuf) -> Option<Kind> {
         | Protobuf::Sfixed64 => Kind::Integer,
         Protobuf::Message(_) | Protobuf::Enum(_) => return None,
     })
-}
-
-/// The columns of a map's entries.
-pub(super) fn key_and_value(entries: &Field) -> Option<(&Field, &Field)> {
-    let DataType::Struct(fields) = entries.data_type() else { return None };
-    match fields.as_ref() {
-        [key, value] => Some((key, value)),
-        _ => None,
-    }
-}
-
-/// A reason that begins with the path of a column.
-pub(super) fn of_column(reason: &str) -> String {
-    format!("column {}", reason.trim_start_matches('.'))
-}
-
-/// A reason with the name of the field before it.
-pub(super) fn below(name: &str, reason: &str) -> String {
-    let separator = if reason.starts_with(['.', '[', ':']) { "" } else { ": " };
-    let dot = if name == "[]" { "" } else { "." };
-    format!("{dot}{name}{separator}{reason}")
 }

@@ -12,7 +12,7 @@ use crate::{
     json::JsonDecoder,
     lines::LineDecoder as _,
     testing::{schema, to_lines},
-    typed::{Rows, cells_of},
+    typed::{Rows, WriteRow as _, cells_of},
 };
 
 fn message(proto: &str, name: &str) -> prost_reflect::MessageDescriptor {

@@ -10,7 +10,7 @@ use crate::{
         number::write_decimal,
         timestamp::{self, Moment, TimestampForm, write_day, write_time},
     },
-    typed::{Cells, Scalar, extent},
+    typed::{Cells, Scalar, WriteRow, extent},
 };
 
 /// Wire types: what follows a tag.
@@ -32,14 +32,14 @@ impl ProtobufWriter {
         let names = columns.iter().map(|column| column.name().clone()).collect();
         Ok(Self { plan: WritePlan::new(message, columns)?, names })
     }
+}
 
-    /// Whether there are values of the columns that the message does not hold.
-    pub(crate) fn can_fail(&self) -> bool {
+impl WriteRow for ProtobufWriter {
+    fn can_fail(&self) -> bool {
         self.plan.can_fail
     }
 
-    /// Appends the message of a row. After a fault, what was appended is none.
-    pub(crate) fn write(&self, cells: &[Cells], row: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
+    fn write(&self, cells: &[Cells], row: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
         fields(&self.plan.row, cells, row, into, |index| self.names.get(index).map_or("", String::as_str))
     }
 }

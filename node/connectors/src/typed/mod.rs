@@ -11,14 +11,18 @@
 mod cells;
 mod column;
 mod nested;
+mod path;
 mod rows;
 mod scalar;
+mod write;
 
 pub(crate) use cells::{Cells, cells_of, extent};
 pub(crate) use column::ScalarColumn;
 pub(crate) use nested::{Builder, RowColumn};
+pub(crate) use path::{ITEMS, below, key_and_value, of_column};
 pub(crate) use rows::Rows;
 pub(crate) use scalar::{Kind, Scalar, decimal_in, is_text};
+pub(crate) use write::{WriteRow, unfit};
 
 #[cfg(test)]
 mod tests;

@@ -107,6 +107,20 @@ async fn options_are_those_of_the_part() {
     assert_eq!(key.as_mut().expect("an encoder").encode(&rows).await.expect("encoded"), bytes(&[b"1,"]));
 }
 
+/// A part, its options, its columns, and what the error says.
+type Refusal<'a> = (Part, Given<'a>, &'a SchemaRef, &'a str);
+
+fn check_refusals(refusals: &[Refusal<'_>]) {
+    for (part, options, columns, expected) in refusals {
+        let context = context();
+        let decoder = try_decoder(&context, *part, options, columns).err();
+        let error = decoder.or_else(|| try_encoder(&context, *part, options, columns).err());
+        let error = error.unwrap_or_else(|| panic!("{options:?} is not refused")).to_string();
+        assert!(error.starts_with("table t: ") && error.contains(expected), "{error}\nhas not {expected}");
+        assert!(!error.contains("pw"), "{error}");
+    }
+}
+
 #[test]
 #[allow(clippy::too_many_lines, reason = "a list of cases")]
 fn what_does_not_fit_is_refused_when_it_is_opened() {
@@ -115,15 +129,9 @@ fn what_does_not_fit_is_refused_when_it_is_opened() {
     let two = schema(&[("a", D::Int64, true), ("b", D::Int64, true)]);
     let nested = schema(&[("a", list(D::Int64), true)]);
     let odd = schema(&[("a-b", D::Int64, true)]);
-    let proto = "syntax = \"proto3\"; message A { int64 a = 1; } message B { string a = 1; }";
-    let refused = |part, options: Given<'_>, columns: &SchemaRef| {
-        let context = context();
-        let decoder = try_decoder(&context, part, options, columns).err();
-        decoder.or_else(|| try_encoder(&context, part, options, columns).err()).expect("it is refused").to_string()
-    };
     let value = Part::Value;
-    for (part, options, columns, expected) in [
-        (value, &[][..], &plain, "option 'format' is missing"),
+    check_refusals(&[
+        (value, &[], &plain, "option 'format' is missing"),
         (Part::Key, &[("format", "json")], &plain, "option 'key.format' is missing"),
         (value, &[("format", "xml")], &plain, "option 'format' = 'xml': there is no such format"),
         (value, &[("value.format", "parquet")], &plain, "there are no messages of format 'parquet'"),
@@ -151,6 +159,16 @@ fn what_does_not_fit_is_refused_when_it_is_opened() {
             &plain,
             "'avro-confluent.url': expected http",
         ),
+    ]);
+}
+
+#[test]
+fn definitions_that_do_not_fit_are_refused_when_they_are_opened() {
+    let plain = schema(&[("a", DataType::Int64, true)]);
+    let odd = schema(&[("a-b", DataType::Int64, true)]);
+    let proto = "syntax = \"proto3\"; message A { int64 a = 1; } message B { string a = 1; }";
+    let value = Part::Value;
+    check_refusals(&[
         (value, &[("format", "protobuf")], &plain, "needs one of 'protobuf.proto'"),
         (value, &[("format", "protobuf"), ("protobuf.proto", proto)], &plain, "several messages: A, B"),
         (
@@ -186,11 +204,7 @@ fn what_does_not_fit_is_refused_when_it_is_opened() {
             &plain,
             "expected http",
         ),
-    ] {
-        let error = refused(part, options, columns);
-        assert!(error.starts_with("table t: ") && error.contains(expected), "{error}\nhas not {expected}");
-        assert!(!error.contains("pw"), "{error}");
-    }
+    ]);
 }
 
 /// Every format that has a spec for messages is one, and none else.

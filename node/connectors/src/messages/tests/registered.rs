@@ -140,6 +140,33 @@ async fn a_registry_that_does_not_answer_ends_the_attempt() {
     assert_eq!(read(&mut *decoder, &[message(1, b"\x0e")]).await.1, []);
 }
 
+/// Whoever reads drops calls that wait, and asks again; the waits go on where they were.
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_dropped_do_not_begin_their_waits_anew() {
+    let second = Duration::from_secs(1);
+    let (server, mut decoder) = opened(AVRO);
+    let messages = [message(9, b"\x0e")];
+    let mut dropped = 0;
+    let faults = loop {
+        match tokio::time::timeout(second, decoder.decode(&messages)).await {
+            Ok(decoded) => break decoded.expect("decoded").faults,
+            Err(_) => dropped += 1,
+        }
+        assert!(dropped < 20, "it never ends");
+    };
+    assert!((9..12).contains(&dropped) && faults.len() == 1, "{dropped}");
+    server.script([(0, "refused"); 1000]);
+    let mut dropped = 0;
+    let error = loop {
+        match tokio::time::timeout(second, decoder.decode(&[message(8, b"\x0e")])).await {
+            Ok(decoded) => break decoded.expect_err("nobody answers"),
+            Err(_) => dropped += 1,
+        }
+        assert!(dropped < 30, "it never ends");
+    };
+    assert!((14..18).contains(&dropped) && error.failure_kind() == FailureKind::Store, "{dropped}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_refuses_ends_the_job() {
     for (answer, expected) in [
