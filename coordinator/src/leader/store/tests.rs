@@ -115,7 +115,7 @@ async fn what_was_staged_goes_with_the_checkpoint_that_published_it() {
     }
     let prepared = |checkpoint, object: &StateObject| {
         let committables = vec![serde_json::json!({ "rows": 1, STAGED: [object] })];
-        let committables = SinkCommittables { sink: OperatorId(1), subtask: 0, committables };
+        let committables = SinkCommittables { sink: OperatorId(0), subtask: 0, committables };
         vec![Prepared { epoch: CheckpointId(checkpoint), committables }]
     };
     let old = manifest_with(&store, 1, 1, &[], prepared(1, &staged[0])).await;
