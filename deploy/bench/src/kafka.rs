@@ -18,13 +18,14 @@ mod memory;
 mod pipeline;
 mod runs;
 mod throughput;
+mod variant;
 
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use self::{broker::Broker, runs::Variant};
+use self::{broker::Broker, variant::Variant};
 
 /// What is measured, and where.
 #[derive(Debug, Clone, Args)]

@@ -97,8 +97,9 @@ fn what_is_read_is_written_with_key_headers_and_timestamp() {
         seen.sort_by(|one, other| one.0.cmp(&other.0));
         seen
     };
-    let (read, written) = (seen("copy.in"), seen("copy.out"));
-    assert_eq!(written.len(), 20);
+    // Brokers answer a commit before its marks are in all partitions.
+    let written = wait_until("all rows", || Some(seen("copy.out")).filter(|written| written.len() >= 20));
+    let read = seen("copy.in");
     assert_eq!(read, written);
 }
 
@@ -144,7 +145,9 @@ fn a_table_begins_and_ends_where_it_says() {
         writer.send("places", &Written { partition, value: Some(value.as_bytes()), timestamp, ..Written::default() });
     }
     writer.flush();
-    topics::commit(servers, "place-group", "places", &[6]);
+    for group in ["place-group", "place-end"] {
+        topics::commit(servers, group, "places", &[6]);
+    }
     let script = |places: &str| {
         let places = table(servers, "places", &format!("'format' = 'json', {places}"));
         format!("CREATE TABLE t (n BIGINT) WITH ({places}); SELECT n FROM t;")
@@ -164,7 +167,8 @@ fn a_table_begins_and_ends_where_it_says() {
     assert_eq!(read(&time("startup", 4500), &time("bounded", 8000)), numbers(5, 8));
     let group = "'group-offsets', 'properties.group.id' = 'place-group'";
     assert_eq!(read(group, "'latest-offset'"), numbers(6, 10));
-    assert_eq!(read("'earliest-offset'", group), numbers(0, 6));
+    let end = "'group-offsets', 'properties.group.id' = 'place-end'";
+    assert_eq!(read("'earliest-offset'", end), numbers(0, 6));
     let nobody = "'group-offsets', 'properties.group.id' = 'place-nobody'";
     let earliest = format!("{nobody}, 'properties.auto.offset.reset' = 'earliest'");
     assert_eq!(read(&earliest, "'latest-offset'"), numbers(0, 10));
@@ -216,6 +220,10 @@ fn formats_of_keys_and_values_are_told_apart() {
         let topic = format!("formats-{number}");
         topics::create(servers, &topic, 1);
         let more = match value {
+            "avro" => {
+                r#", 'key.avro.schema' = '{"type":"record","name":"k","fields":[{"name":"id","type":["null","long"]}]}',
+                'value.avro.schema' = '{"type":"record","name":"v","fields":[{"name":"text","type":["null","string"]}]}'"#
+            }
             "protobuf" => ", 'value.protobuf.proto' = 'syntax = \"proto3\"; message M { optional string text = 1; }'",
             _ => "",
         };
@@ -269,7 +277,7 @@ fn topics_that_come_later_are_found() {
     topics::write(servers, "found.b", 1, &["second"]);
     assert_eq!(wait_until("a row of another topic", || count(2)), ["first", "second"]);
     let ended = job.terminate();
-    assert!(!ended.stderr.contains("error: "), "{ended:?}");
+    assert!(!ended.stderr.contains("failed"), "{ended:?}");
 }
 
 /// A topic that was deleted and made anew is another one: its offsets mean nothing.
@@ -399,9 +407,9 @@ fn only_committed_records_are_read_unless_the_table_says_otherwise() {
 #[test]
 fn plans_say_how_often_rows_are_written() {
     for (guarantee, told) in [
-        ("", "exactly once"),
-        (", 'sink.delivery-guarantee' = 'exactly-once'", "exactly once"),
-        (", 'sink.delivery-guarantee' = 'at-least-once'", "at least once"),
+        ("", "Sink o (kafka): "),
+        (", 'sink.delivery-guarantee' = 'exactly-once'", "Sink o (kafka): "),
+        (", 'sink.delivery-guarantee' = 'at-least-once'", "Sink o (kafka, at least once): "),
     ] {
         let out = table("127.0.0.1:9092", "t", &format!("'format' = 'json'{guarantee}"));
         let sql = format!("CREATE TABLE o (n BIGINT) WITH ({out}); INSERT INTO o VALUES (1);");

@@ -290,7 +290,15 @@ async fn read_object(
         Err(StorageError::NotFound { .. }) => {
             return Err(missing("it is gone, and what it held is not published: something has removed it"));
         }
-        reader => reader?,
+        Ok(reader) => reader,
+        Err(
+            error @ (StorageError::NoCheckpoint { .. }
+            | StorageError::Corrupt { .. }
+            | StorageError::Exists { .. }
+            | StorageError::Store { .. }
+            | StorageError::Refused { .. }
+            | StorageError::Config { .. }),
+        ) => return Err(error.into()),
     };
     read_all(&reader, attempted).await
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use datafusion_common::DataFusionError;
 use regex::{Captures, Match, Regex, RegexBuilder};
+use thiserror::Error;
 
 use crate::budget;
 
@@ -31,13 +32,21 @@ pub(crate) fn compile(java: &str) -> Result<Regex, String> {
 #[derive(Debug, Clone)]
 pub struct WholePattern(Regex);
 
+/// A regular expression of Java that cannot be used here.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("regular expression '{java}': {reason}")]
+pub struct PatternError {
+    java: String,
+    reason: String,
+}
+
 impl WholePattern {
     /// Compiles a regular expression of Java.
     ///
     /// # Errors
     /// Why it has no counterpart, after the expression itself.
-    pub fn new(java: &str) -> Result<Self, String> {
-        let failed = |reason| format!("regular expression '{java}': {reason}");
+    pub fn new(java: &str) -> Result<Self, PatternError> {
+        let failed = |reason| PatternError { java: java.to_owned(), reason };
         let translated = translate(java).map_err(failed)?;
         build(&format!(r"\A(?:{translated})\z")).map(Self).map_err(failed)
     }

@@ -41,7 +41,7 @@ use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 pub use catalogue::{VARIES, is_syntax, refused};
 pub use instant::{INSTANT_TYPE, instant};
-pub use java_regex::WholePattern;
+pub use java_regex::{PatternError, WholePattern};
 pub use regexp::check_pattern;
 pub use units::is_below_a_day;
 

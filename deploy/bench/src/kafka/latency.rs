@@ -20,7 +20,8 @@ use super::{
     KafkaArgs,
     client::{self, Topics, Writer, consumer},
     pipeline::{KEYS, WINDOW_MS, record, results_of},
-    runs::{Variant, command},
+    runs::command,
+    variant::Variant,
 };
 use crate::{
     figures::{Report, Row, largest, percentile},

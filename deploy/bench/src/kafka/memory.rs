@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use super::{KafkaArgs, latency::Flow, runs::Variant};
+use super::{KafkaArgs, latency::Flow, variant::Variant};
 use crate::figures::{Report, Row, largest, mean, slope};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use thalweg::embedded::EmbeddedOptions;
 use thalweg_client::SubmitOptions;
 
-use super::{KafkaArgs, runs::Variant};
+use super::{KafkaArgs, variant::Variant};
 
 /// Keys of the windows: as many results each second.
 pub(super) const KEYS: u64 = 1000;

@@ -3,43 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thalweg::{embedded::EmbeddedCluster, seams::Surroundings};
 use thalweg_types::seam::Clock;
 use tokio::process::Command;
 
-use super::{KafkaArgs, client, pipeline};
+use super::{KafkaArgs, client, pipeline, variant::Variant};
 use crate::{measure, nexmark};
-
-/// What a run does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(super) enum Variant {
-    /// librdkafka's consumer reads the topic.
-    ClientRead,
-    /// The connector reads it, each value as one text.
-    ReadRaw,
-    /// The connector reads it and decodes JSON.
-    ReadJson,
-    /// librdkafka's producer writes the topic, each record once.
-    ClientWrite,
-    /// The same in transactions.
-    ClientTransactions,
-    /// The rows that are written are made, and go nowhere.
-    Generate,
-    /// The connector writes texts, at least once.
-    WriteRaw,
-    /// The connector writes JSON, at least once.
-    WriteJson,
-    /// The connector writes texts, exactly once.
-    WriteRawOnce,
-    /// The connector writes JSON, exactly once.
-    WriteJsonOnce,
-    /// Windows over a topic without end, written at least once, until the process is killed.
-    Windows,
-    /// The same, written exactly once.
-    WindowsOnce,
-}
 
 /// What a run took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -47,12 +17,6 @@ pub(super) struct Run {
     pub(super) seconds: f64,
     pub(super) cpu_seconds: f64,
     pub(super) peak_rss_mib: f64,
-}
-
-impl Variant {
-    pub(super) fn word(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
 }
 
 /// The command of a run with a topic.

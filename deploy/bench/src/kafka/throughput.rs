@@ -9,7 +9,8 @@ use super::{
     KafkaArgs,
     client::{self, Topics},
     pipeline,
-    runs::{Run, Variant, run},
+    runs::{Run, run},
+    variant::Variant,
 };
 use crate::figures::{Report, Row, largest, median};
 

@@ -103,6 +103,7 @@ pub struct TopicId(pub u128);
 /// A topic that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
+    /// Its name.
     pub name: String,
     /// `None`: the cluster gives topics no ids.
     pub id: Option<TopicId>,
@@ -133,7 +134,9 @@ pub enum OffsetAt {
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTopic {
+    /// Its name.
     pub name: String,
+    /// The number of its partitions.
     pub partitions: i32,
     /// Its configuration, such as `cleanup.policy`. The brokers' default replication is taken.
     pub config: BTreeMap<String, String>,
@@ -237,6 +240,7 @@ pub type Header = (String, Option<Bytes>);
 /// A record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// Its place in the partition.
     pub offset: i64,
     /// In milliseconds since 1970; `None`: the record has none.
     pub timestamp: Option<(TimestampKind, i64)>,
@@ -244,6 +248,7 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// `None`: it is a tombstone.
     pub value: Option<Bytes>,
+    /// In the order in which they were written; names may repeat.
     pub headers: Vec<Header>,
     /// `None`: the broker did not tell it.
     pub leader_epoch: Option<i32>,
@@ -261,11 +266,15 @@ pub enum TimestampKind {
 /// A record to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRecord {
+    /// The topic's name.
     pub topic: Arc<str>,
     /// `None`: by the hash of its key, as Java's clients hash it, and at random without a key.
     pub partition: Option<i32>,
+    /// `None`: it has no key.
     pub key: Option<Bytes>,
+    /// `None`: it is a tombstone.
     pub value: Option<Bytes>,
+    /// In this order; names may repeat.
     pub headers: Vec<Header>,
     /// In milliseconds since 1970; `None`: the time of sending.
     pub timestamp_ms: Option<i64>,

@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
+    /// The topic's name.
     pub topic: Arc<str>,
+    /// Its number in the topic, from 0.
     pub partition: i32,
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::ConnectorError;
 
 /// Whoever submits a job waits for this.
-const CHECKED_WITHIN: Duration = Duration::from_secs(10);
+const CHECKED_WITHIN: Duration = Duration::from_secs(13);
 
 /// Checks that the topics of a table can be asked about. `patient`: brokers that do not answer now may do so later.
 pub(super) async fn check(table: &KafkaTable, patient: bool) -> Result<(), ConnectorError> {

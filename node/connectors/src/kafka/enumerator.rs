@@ -58,7 +58,14 @@ impl TopicEnumerator {
                 attempted: "find where partitions begin and end".to_owned(),
                 source: error.into(),
             },
-            other => Unplaced::Client(other).of_table(&table.name),
+            other @ (KafkaError::Config { .. }
+            | KafkaError::Unavailable { .. }
+            | KafkaError::Denied { .. }
+            | KafkaError::OffsetOutOfRange { .. }
+            | KafkaError::Refused { .. }
+            | KafkaError::Fenced { .. }
+            | KafkaError::Aborted { .. }
+            | KafkaError::Broken { .. }) => Unplaced::Client(other).of_table(&table.name),
         })?;
         placed.map_err(|unplaced| unplaced.of_table(&table.name))
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{CommitterIdentity, ConnectorError, connector::SinkTable, options::Options};
 
 /// Whoever submits a job waits for each of these questions.
-const CHECKED_WITHIN: Duration = Duration::from_secs(10);
+const CHECKED_WITHIN: Duration = Duration::from_secs(13);
 const QUEUE_BYTES: u64 = 1 << 20;
 
 /// Checks that a table can be written. `patient`: brokers that do not answer now may do so later.

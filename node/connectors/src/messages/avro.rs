@@ -11,7 +11,7 @@ use super::{
     rows::{RowDecoder, RowEncoder, absent_of},
 };
 use crate::{
-    avro::{AvroReader, AvroSchema, AvroWriter, Datum, writer_of},
+    avro::{AvroReader, AvroSchema, Datum, writer_of},
     json::Fault,
     typed::RowColumn,
 };

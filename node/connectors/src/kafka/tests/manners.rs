@@ -89,7 +89,7 @@ async fn a_table_is_checked_before_its_job_runs() {
     assert_eq!(checked(&world, &[("topic", "t;u")], true).await, Ok(()), "that is for the rule of data loss");
     world.next_attempt();
     let elsewhere = [("topic", "t"), ("properties.bootstrap.servers", "nowhere:9092")];
-    let away = timeout(Duration::from_secs(11), checked(&world, &elsewhere, false)).await.expect("an answer in time");
+    let away = timeout(Duration::from_secs(14), checked(&world, &elsewhere, false)).await.expect("an answer in time");
     let away = away.expect_err("nobody answers");
     for part in ["'properties.bootstrap.servers' = 'nowhere:9092'", "'topic' 't'"] {
         assert!(away.contains(part), "{away}");

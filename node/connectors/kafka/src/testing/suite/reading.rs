@@ -191,9 +191,9 @@ async fn deleted_topic(world: &World<'_>) {
     world.harness.delete_topic(&topic).await.expect("it is deleted");
     let told = async {
         loop {
-            match reader.next(10).await {
-                Ok(Fetched::CaughtUp) => {}
-                told => return told,
+            let told = reader.next(10).await;
+            if told != Ok(Fetched::CaughtUp) {
+                return told;
             }
         }
     };
