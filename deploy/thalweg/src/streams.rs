@@ -39,10 +39,17 @@ pub fn connectors(
         stores: ObjectStores::new(store_options()),
         notices: Notices::default(),
         allowed,
-        kafka: thalweg_connectors::kafka_client(seams),
+        kafka: thalweg_connectors::kafka_client(seams, kafka_variables()),
         kept: thalweg_connectors::KeptSessions::default(),
         secrets: Arc::new(secrets),
     }
+}
+
+/// What the environment says of those who sign tokens for Kafka's brokers.
+#[allow(clippy::disallowed_methods, reason = "the environment is read in this crate")]
+fn kafka_variables() -> BTreeMap<String, String> {
+    let found = thalweg_connectors::KAFKA_VARIABLES.iter();
+    found.filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
 }
 
 /// The environment's options for object stores.

@@ -57,7 +57,7 @@ pub use common::CommonTables;
 pub use context::ConnectorContext;
 pub use decoding::DecodingShare;
 pub use error::ConnectorError;
-pub use kafka::kafka_client;
+pub use kafka::{KAFKA_VARIABLES, kafka_client};
 pub use kept::KeptSessions;
 pub use notices::Notices;
 pub use open::{check_sink, open_sink_committer, open_sink_writer, open_source, open_source_of};

@@ -20,6 +20,8 @@ mod enumerator;
 mod faults;
 mod group;
 mod metadata;
+#[cfg_attr(not(feature = "kafka"), cfg(test))]
+mod msk;
 mod offsets;
 mod options;
 mod payload;
@@ -34,10 +36,12 @@ mod source;
 mod table;
 mod watch;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use thalweg_kafka::Kafka;
 use thalweg_types::seam::Seams;
+
+pub use thalweg_kafka::msk::VARIABLES as KAFKA_VARIABLES;
 
 use crate::connector::Connector;
 use sink::SINK;
@@ -46,14 +50,18 @@ use source::KafkaSource;
 pub(crate) const CONNECTOR: Connector =
     Connector { name: "kafka", source: Some(|table| Ok(Box::new(KafkaSource::new(table)?))), sink: Some(SINK) };
 
-/// The client of Kafka that this build has; `None`: it was built without (feature `kafka`).
+/// The client of Kafka that this build has; `None`: it was built without (feature `kafka`). `environment` holds those of
+/// `KAFKA_VARIABLES` that the process has.
 #[must_use]
-pub fn kafka_client(seams: &Seams) -> Option<Arc<dyn Kafka>> {
+pub fn kafka_client(seams: &Seams, environment: BTreeMap<String, String>) -> Option<Arc<dyn Kafka>> {
     #[cfg(feature = "kafka")]
-    let client = Some(Arc::new(thalweg_kafka::librdkafka::RdKafka::new(seams)) as Arc<dyn Kafka>);
+    let client = {
+        let clients = thalweg_kafka::librdkafka::RdKafka::new(seams);
+        Some(Arc::new(msk::WithTokens { clients, seams: seams.clone(), environment }) as Arc<dyn Kafka>)
+    };
     #[cfg(not(feature = "kafka"))]
     let client = {
-        let _ = seams;
+        let _ = (seams, environment);
         None
     };
     client
