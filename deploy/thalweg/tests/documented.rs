@@ -297,10 +297,9 @@ fn every_example_of_sql_runs_as_it_is() {
 }
 
 /// The page has this table as it is: what the engine takes is data, and the table is made of it.
-fn check_table(page: &str, head: &str, rows: &[[String; 3]]) {
-    let rows = rows.iter().map(|[name, value, doc]| format!("| {name} | {value} | {doc} |\n"));
-    let line = "|---".repeat(head.matches('|').count() - 1);
-    let table = format!("{head}\n{line}|\n{}", rows.collect::<String>());
+fn check_table<const COLUMNS: usize>(page: &str, head: &str, rows: &[[String; COLUMNS]]) {
+    let rows = rows.iter().map(|row| format!("| {} |\n", row.join(" | ")));
+    let table = format!("{head}\n{}|\n{}", "|---".repeat(COLUMNS), rows.collect::<String>());
     assert!(pages::text(page).contains(&table), "{page} should have\n\n{table}");
 }
 
@@ -335,6 +334,14 @@ fn every_option_and_setting_is_documented_with_its_default() {
         })
         .collect();
     check_table("docs/connectors.md", "| connector, format or option | default | |", &rows);
+    let kafka = CONNECTORS.iter().find(|spec| spec.name == "kafka").expect("it is a connector");
+    let yes = |is: bool| if is { "yes".to_owned() } else { String::new() };
+    let rows: Vec<[String; 4]> = kafka
+        .metadata
+        .iter()
+        .map(|spec| [format!("`{}`", spec.key), format!("`{}`", spec.data_type), yes(spec.written), spec.doc.to_owned()])
+        .collect();
+    check_table("docs/connectors.md", "| metadata | type | written | |", &rows);
     let row = |key: &str, default: &str, doc: &str| {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         [format!("`{key}`"), default, doc.to_owned()]
