@@ -339,7 +339,9 @@ fn every_option_and_setting_is_documented_with_its_default() {
     let rows: Vec<[String; 4]> = kafka
         .metadata
         .iter()
-        .map(|spec| [format!("`{}`", spec.key), format!("`{}`", spec.data_type), yes(spec.written), spec.doc.to_owned()])
+        .map(|spec| {
+            [format!("`{}`", spec.key), format!("`{}`", spec.data_type), yes(spec.written), spec.doc.to_owned()]
+        })
         .collect();
     check_table("docs/connectors.md", "| metadata | type | written | |", &rows);
     let row = |key: &str, default: &str, doc: &str| {
