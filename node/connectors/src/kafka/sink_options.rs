@@ -85,7 +85,7 @@ impl WriteOptions {
             progress_topic,
             message_bytes_max: options.number("properties.message.max.bytes")?.unwrap_or(MESSAGE_BYTES_MAX),
             prefix,
-            config: ClientConfig { properties, queue_bytes: 0, token: None },
+            config: ClientConfig { properties, ..ClientConfig::default() },
         })
     }
 

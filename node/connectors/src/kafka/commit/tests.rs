@@ -7,9 +7,9 @@ use arrow::{
     array::{Int64Array, RecordBatch, StringViewArray},
     datatypes::{DataType, SchemaRef},
 };
-use bytes::Bytes;
+use futures::FutureExt as _;
 use thalweg_kafka::{
-    Admin, ClientConfig, Fetched, Isolation, NewTopic, PartitionReader, TopicPartition,
+    Admin, ClientConfig, Consumer, Fetched, Isolation, NewTopic, OffsetAt, PartitionReader, TopicPartition,
     model::{ADDRESS, Call, Fault, ModelKafka},
 };
 use thalweg_types::{graph::SinkOperator, job::FailureKind};
@@ -39,8 +39,6 @@ struct Rig {
     context: ConnectorContext,
     spec: SinkOperator,
     looker: Looker,
-    /// By attempt and subtask.
-    writers: tokio::sync::Mutex<BTreeMap<(u32, u32), Box<dyn SinkWriter>>>,
 }
 
 /// A job as its leader sees it.
@@ -93,7 +91,7 @@ impl Looker {
 
 fn client() -> ClientConfig {
     let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
-    ClientConfig { properties, queue_bytes: 1 << 20, token: None }
+    ClientConfig { properties, queue_bytes: 1 << 20, ..ClientConfig::default() }
 }
 
 fn columns() -> SchemaRef {
@@ -138,7 +136,7 @@ impl Rig {
         let topic = NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, config: BTreeMap::new() };
         assert!(admin(&kafka).create_topic(&topic).await.expect("created"));
         let looker = Looker::new(&kafka).await;
-        Self { kafka, context, spec: table(more), looker, writers: tokio::sync::Mutex::default() }
+        Self { kafka, context, spec: table(more), looker }
     }
 
     /// What one node has: nothing is kept there yet.
@@ -166,7 +164,12 @@ impl Rig {
         self.commit(node, job.epochs(*publishing), prepared).await
     }
 
-    async fn commit(&self, node: &ConnectorContext, epochs: Epochs, prepared: &[Value]) -> Result<(), ConnectorError> {
+    async fn commit(
+        &self,
+        node: &ConnectorContext,
+        epochs: Epochs,
+        prepared: &[Value],
+    ) -> Result<(), ConnectorError> {
         self.committer(node).commit(epochs, prepared).await
     }
 
@@ -232,12 +235,8 @@ impl Job {
     async fn prepare(rig: &Rig, attempt: u32, dealt: &BTreeMap<u32, Vec<(String, i64)>>) -> Vec<Value> {
         let mut prepared = Vec::new();
         for (subtask, of) in dealt {
-            // An attempt has one writer for each subtask, as long as it lives.
-            let mut writers = rig.writers.lock().await;
-            let writer = writers.entry((attempt, *subtask)).or_insert_with(|| rig.writer(attempt, *subtask));
-            for of in of.chunks(100) {
-                writer.write(&rows(of)).await.expect("written");
-            }
+            let mut writer = rig.writer(attempt, *subtask);
+            writer.write(&rows(of)).await.expect("written");
             prepared.extend(seal(writer.as_mut()).await);
         }
         prepared
