@@ -320,6 +320,8 @@ pub struct SinkSubtask {
     pub memory_bytes: u64,
     /// The most bytes of rows that may travel within one committable: those of all subtasks travel together.
     pub inline_bytes: u64,
+    /// About how many bytes the rows between two checkpoints may have.
+    pub epoch_bytes: u64,
 }
 
 /// What publishes for one sink of a job, with what it may use. It outlives attempts.
@@ -413,11 +415,27 @@ pub trait SinkWriter: Send {
         Vec::new()
     }
 
+    /// How much of the room is taken that the writer has for the rows between two seals. A full writer still takes rows.
+    fn fill(&self) -> Fill {
+        Fill::Little
+    }
+
     /// When a part that stays open over seals is closed; `None` if every part ends with a seal. The writer receives the
     /// rows of such a part all at once, when it is to be closed; until then the job's state holds them.
     fn rollover(&self) -> Option<Rollover> {
         None
     }
+}
+
+/// How much of its room a writer has used since the last seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fill {
+    /// There is room.
+    Little,
+    /// The next checkpoint should come soon.
+    Much,
+    /// It should be given no more rows before the next checkpoint.
+    Full,
 }
 
 /// When a part that stays open over several checkpoints is closed. It becomes visible with the next completed

@@ -32,7 +32,7 @@ use thalweg_types::{
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use crate::{ConnectorError, Sealing, SinkIdentity, SinkSubtask};
+use crate::{ConnectorError, Fill, Sealing, SinkIdentity, SinkSubtask};
 
 /// The version of the committable that is written.
 const VERSION: u32 = 1;
@@ -72,6 +72,7 @@ pub(crate) struct Stager {
     compute: Arc<dyn Spawner>,
     object_bytes: u64,
     inline_bytes: u64,
+    epoch_bytes: u64,
     /// The number of the next object.
     next: u64,
     buffer: Vec<RecordBatch>,
@@ -83,6 +84,8 @@ pub(crate) struct Stager {
 #[derive(Default)]
 struct Epoch {
     rows: u64,
+    /// Memory of the rows.
+    bytes: u64,
     objects: Vec<StateObject>,
     /// Behind `objects`, in order. At most `PUTS_MAX`.
     puts: VecDeque<oneshot::Receiver<Result<StateObject, ConnectorError>>>,
@@ -105,7 +108,7 @@ impl Epoch {
 
 impl Stager {
     pub(crate) fn new(subtask: SinkSubtask, compute: Arc<dyn Spawner>) -> Self {
-        let SinkSubtask { identity, store, memory_bytes, inline_bytes } = subtask;
+        let SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes } = subtask;
         // Rows are in the buffer, and twice in each put: as rows, and encoded.
         let share = memory_bytes / (2 * PUTS_MAX as u64 + 1);
         Self {
@@ -115,6 +118,7 @@ impl Stager {
             object_bytes: share.clamp(OBJECT_BYTES_MIN, OBJECT_BYTES_MAX),
             // Base 64 makes four bytes of three.
             inline_bytes: INLINE_BYTES_MAX.min(inline_bytes / 4 * 3),
+            epoch_bytes,
             next: 0,
             buffer: Vec::new(),
             buffered_bytes: 0,
@@ -127,14 +131,26 @@ impl Stager {
         if rows.num_rows() == 0 {
             return Ok(());
         }
+        let bytes = rows.get_array_memory_size() as u64;
         self.epoch.rows += rows.num_rows() as u64;
-        self.buffered_bytes += rows.get_array_memory_size() as u64;
+        self.epoch.bytes += bytes;
+        self.buffered_bytes += bytes;
         self.buffer.push(rows);
         if self.buffered_bytes >= self.object_bytes {
             self.epoch.wait(PUTS_MAX - 1).await?;
             self.put_buffer();
         }
         Ok(())
+    }
+
+    /// How much has been written since the last seal. One epoch is one transaction, which must not last too long; and while
+    /// nothing is published no checkpoint begins, so that this holds the job's sources up.
+    pub(crate) fn fill(&self) -> Fill {
+        match self.epoch.bytes {
+            bytes if bytes >= self.epoch_bytes => Fill::Full,
+            bytes if bytes >= self.epoch_bytes / 2 => Fill::Much,
+            _ => Fill::Little,
+        }
     }
 
     /// Cuts off what was written since the last seal. The sealing gives one committable, or none if nothing was written.

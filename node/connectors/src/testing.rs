@@ -135,7 +135,6 @@ pub(crate) fn context() -> ConnectorContext {
         allowed: crate::AllowedPaths::everywhere(),
         kafka: None,
         kept: crate::KeptSessions::default(),
-        secrets: Arc::new(crate::NoSecrets),
     }
 }
 
@@ -196,7 +195,7 @@ pub(crate) fn open_sink_writer(
     crate::open_sink_writer(
         spec,
         schema,
-        SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20 },
+        SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20, epoch_bytes: 1 << 30 },
         context,
     )
 }

@@ -18,7 +18,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
-use thalweg_connectors::DeadLetter;
+use thalweg_connectors::{DeadLetter, Fill};
 use thalweg_exchange::{Carried, Control, Outbound};
 use thalweg_keyed_state::FrozenState;
 use thalweg_operators::{FailedRows, Operator, OperatorError, part_rows};
@@ -377,6 +377,9 @@ impl Chain {
                 let written = flushing(&mut self.parts.outbounds, sink.write(&batch, now)).await?;
                 written.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
                 self.parts.meter.count_out(&batch);
+                if sink.fill() > Fill::Little {
+                    self.parts.uploads.want_checkpoint();
+                }
                 self.parts.state.observe(at, name, || sink.state_bytes())?;
             }
             Stage::Collect(writer) => {

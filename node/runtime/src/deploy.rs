@@ -63,6 +63,8 @@ const SINKS_MEMORY_SHARE: u64 = 16;
 const SINK_BYTES_MIN: u64 = 1 << 20;
 /// The rows in all committables of a job together: at its end they are one command of the replicated log.
 const COMMITTABLES_BYTES_MAX: u64 = 4 << 20;
+/// The rows of one checkpoint of a sink that writes them in one transaction. Brokers abort those that last too long.
+const EPOCH_BYTES_MAX: u64 = 1 << 30;
 /// The smallest window of a channel under memory pressure. Below it, batches are too small to be worth their cost.
 const WINDOW_BYTES_MIN: u64 = 64 << 10;
 
@@ -450,7 +452,8 @@ impl Builder<'_> {
                 let (store, memory_bytes) = (self.store.clone(), shared.sink_bytes);
                 let writers = self.deployment.graph.sinks().count() as u64 * u64::from(self.parallelism());
                 let inline_bytes = COMMITTABLES_BYTES_MAX / writers.max(1);
-                let own = SinkSubtask { identity, store, memory_bytes, inline_bytes };
+                let epoch_bytes = EPOCH_BYTES_MAX / u64::from(self.parallelism().max(1));
+                let own = SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes };
                 let writer = self.tables.sink_writer(sink, operator.output.clone(), own).map_err(wrong)?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
                 let group = owned.first().copied().unwrap_or(thalweg_types::KeyGroup(0));

@@ -235,6 +235,11 @@ impl Gate {
         self.spans.freeze(checkpoint, self.trace_of(checkpoint))
     }
 
+    /// Whether a checkpoint has begun of which this subtask has not taken its part.
+    pub(crate) fn is_noticed(&self) -> bool {
+        self.noticed.as_ref().is_some_and(|noticed| Some(noticed.checkpoint) > self.over)
+    }
+
     /// The time at which a step is due, even if nothing arrives before.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let noticed = self.noticed.as_ref().filter(|noticed| Some(noticed.checkpoint) > self.over);

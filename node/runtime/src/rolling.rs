@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
-use thalweg_connectors::{ConnectorError, Rollover, Sealing, SinkWriter};
+use thalweg_connectors::{ConnectorError, Fill, Rollover, Sealing, SinkWriter};
 use thalweg_keyed_state::{FrozenState, StateBatch};
 use thalweg_types::{Fault, KeyGroup, seam::Clock};
 
@@ -85,6 +85,11 @@ impl RollingSink {
     /// The faults of rows that the writer cannot write.
     pub(crate) fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
         self.writer.unfit(batch)
+    }
+
+    /// How much of its room the writer has used since the last barrier.
+    pub(crate) fn fill(&self) -> Fill {
+        self.writer.fill()
     }
 
     /// Takes rows, and writes all held ones once they are large enough.

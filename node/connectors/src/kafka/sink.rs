@@ -26,7 +26,7 @@ use super::{
     sink_options::{Placement, WriteOptions, kafka},
 };
 use crate::{
-    ConnectorError, Sealing, SinkSubtask, SinkWriter,
+    ConnectorError, Fill, Sealing, SinkSubtask, SinkWriter,
     connector::{Sink, SinkTable},
     nothing_to_seal,
     notices::TableNotices,
@@ -85,6 +85,10 @@ impl SinkWriter for StagingWriter {
 
     async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
         Ok(self.stager.seal())
+    }
+
+    fn fill(&self) -> Fill {
+        self.stager.fill()
     }
 
     fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {

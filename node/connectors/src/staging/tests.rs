@@ -20,7 +20,8 @@ fn stager(store: &CheckpointStore, attempt: u32) -> Stager {
 
 fn stager_of(store: &CheckpointStore, attempt: u32, inline_bytes: u64) -> Stager {
     let (identity, store) = (identity(1, attempt, 3), store.clone());
-    Stager::new(SinkSubtask { identity, store, memory_bytes: 0, inline_bytes }, context().seams.compute)
+    let own = SinkSubtask { identity, store, memory_bytes: 0, inline_bytes, epoch_bytes: 1 << 20 };
+    Stager::new(own, context().seams.compute)
 }
 
 /// Rows with these numbers, each with a text of so many bytes that does not become smaller.
@@ -100,6 +101,20 @@ async fn many_rows_are_in_objects_and_in_order() {
     assert_eq!(listed, sorted, "the leader knows them all");
     let error = numbers(&first[0], None).await.expect_err("there is no store").to_string();
     assert!(error.contains("staged-0000000000000007-3-"), "{error}");
+}
+
+#[tokio::test]
+async fn an_epoch_with_many_rows_asks_for_its_end() {
+    let mut stager = stager(&store(), 1);
+    let mut fills = Vec::new();
+    for number in 0..12 {
+        fills.push(stager.fill());
+        stager.write(rows(number * 100..number * 100 + 100, 1000)).await.expect("written");
+    }
+    assert!(fills.is_sorted() && fills[0] == Fill::Little && fills[7] == Fill::Much, "{fills:?}");
+    assert_eq!(stager.fill(), Fill::Full);
+    sealed(&mut stager).await;
+    assert_eq!(stager.fill(), Fill::Little);
 }
 
 #[tokio::test]

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use thalweg_connectors::Fill;
 use thalweg_exchange::{Carried, Element, ExchangeError, Outbound};
 
-use super::{Chain, ChainParts, Stage};
+use super::{Chain, ChainParts, Stage, Vertex};
 use crate::{
     collect::CollectWriter,
     failure::SubtaskError,
@@ -17,6 +18,9 @@ use crate::{
     meter::Spent,
     source_view::SourceView,
 };
+
+/// How long a full sink waits for a checkpoint before it asks again.
+const ASKED_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a subtask waited for.
 pub(crate) enum Came<T> {
@@ -35,7 +39,7 @@ impl Chain {
         for outbound in self.parts.outbounds.iter_mut().filter(|outbound| !outbound.is_drained()) {
             outbound.flush()?;
         }
-        if self.has_credit() && self.full_writer().is_none() {
+        if self.has_credit() && self.full_writer().is_none() && !self.has_full_sink() {
             return Ok(());
         }
         let since = self.parts.meter.now();
@@ -48,6 +52,11 @@ impl Chain {
                 self.wait(ready).await?;
             } else if let Some(writer) = self.full_writer() {
                 self.wait_for(writer.room()).await?;
+            } else if self.has_full_sink() {
+                // Only a checkpoint makes room. A leader that was asked for one may be gone.
+                if self.wait_for(tokio::time::sleep(ASKED_AGAIN)).await?.is_some() {
+                    self.parts.uploads.want_checkpoint_still();
+                }
             } else {
                 break;
             }
@@ -142,6 +151,16 @@ impl Chain {
             Stage::Source | Stage::Enumerator(_) | Stage::Operator(_) | Stage::Sink(_) => None,
         });
         writers.into_iter().find(|writer| !writer.has_room()).cloned()
+    }
+
+    /// Whether a sink should be given no more rows before the next checkpoint. Once that has begun, those before its barrier are
+    /// let through, or it could not come.
+    fn has_full_sink(&self) -> bool {
+        let is_full = |vertex: &Vertex| match &vertex.stage {
+            Stage::Sink(sink) => sink.fill() == Fill::Full,
+            Stage::Source | Stage::Enumerator(_) | Stage::Operator(_) | Stage::Collect(_) => false,
+        };
+        !self.is_held && !self.parts.gate.is_noticed() && self.parts.vertices.iter().any(is_full)
     }
 
     /// Polls for something while flushing all outputs. `None` if checkpoints or orders need attention first.

@@ -177,6 +177,12 @@ impl Uploads {
             self.wants.store(false, Relaxed);
         }
     }
+
+    /// Asks for a checkpoint, even if one was asked for.
+    pub(crate) fn want_checkpoint_still(&self) {
+        self.wants.store(false, Relaxed);
+        self.want_checkpoint();
+    }
 }
 
 /// The task that uploads beside an actor.

@@ -11,6 +11,7 @@ use thalweg_types::{
 use tokio::sync::Semaphore;
 
 use super::{
+    checkpoints::take,
     graph::{GraphBuilder, integers, rows, rows_schema},
     rig::{ATTEMPT, Cluster, JOB, PATIENCE, cluster_id},
     tables::{After, Manner, TestSplit},
@@ -32,6 +33,35 @@ pub(super) fn ticks(count: i64) -> Vec<arrow::array::RecordBatch> {
 
 pub(super) fn give(cluster: &Cluster, table: &str, splits: Vec<TestSplit>) {
     cluster.tables.0.sources.lock().unwrap().insert(table.to_owned(), splits);
+}
+
+/// So nothing piles up in front of a destination that is away: while nothing is published, no checkpoint begins.
+#[tokio::test(start_paused = true)]
+async fn a_full_sink_asks_for_a_checkpoint_and_stops_its_sources_until_it_comes() {
+    const FULL: usize = 10_000;
+    for distribution in [Distribution::Forward, by_key()] {
+        let cluster = Cluster::of(1).await;
+        give(&cluster, "endless", vec![TestSplit::of("a", ticks(1000)).then(After::Repeat)]);
+        cluster.tables.0.manners.lock().unwrap().insert("out".to_owned(), Manner::Fills(FULL));
+        let mut graph = GraphBuilder::default().set("exchange.window", "32 KiB");
+        let source = graph.source("endless", None, &[]);
+        let sink = graph.sink("out", Parallelism::Job, rows_schema());
+        graph.link(source, sink, 0, distribution.clone());
+        let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 1));
+        running.start().await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let written = || integers(&cluster.tables.0.written("out"), 1).len();
+        let held = written();
+        assert!((FULL..FULL + 200).contains(&held), "{held} rows, by {distribution:?}");
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert_eq!(written(), held, "it waits");
+        take(&mut running, CheckpointId(1)).await;
+        assert!(running.ending.wanted > 0, "it has asked for it");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let more = written() - held;
+        assert!((FULL..FULL + 5000).contains(&more), "{more} rows more, with those before the barrier");
+        assert_eq!(running.cancel().await.failed, []);
+    }
 }
 
 #[tokio::test]

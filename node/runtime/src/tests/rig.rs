@@ -71,6 +71,8 @@ pub(super) struct Ending {
     pub(super) finished: BTreeMap<SubtaskId, (SubtaskMetrics, Vec<Prepared>)>,
     pub(super) failed: Vec<(Option<SubtaskId>, Failure, Option<NodeId>)>,
     pub(super) gone: usize,
+    /// How often a checkpoint was asked for.
+    pub(super) wanted: usize,
     pub(super) snapshots: BTreeMap<(CheckpointId, SubtaskId), SubtaskSnapshot>,
     pub(super) snapshots_failed: Vec<(CheckpointId, SubtaskId, Failure)>,
 }
@@ -257,7 +259,7 @@ impl Running {
             ReportBody::SnapshotFailed { checkpoint, subtask, failure } => {
                 self.ending.snapshots_failed.push((checkpoint, subtask, failure));
             }
-            ReportBody::CheckpointWanted => {}
+            ReportBody::CheckpointWanted => self.ending.wanted += 1,
             ReportBody::Gone => self.ending.gone += 1,
             other @ (ReportBody::Discovered { .. } | ReportBody::Committed { .. } | ReportBody::Discarded { .. }) => {
                 unreachable!("no attempt says {other:?}")

@@ -9,7 +9,7 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
-    Backlog, ConnectorContext, ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Listing, Piece, Read,
+    Backlog, ConnectorContext, ConnectorError, DeadLetter, Enumerator, Fill, FormerEnumerator, Listing, Piece, Read,
     Rollover, Sealing, SideOutputKind, SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity,
     SplitReader, check_sink, open_sink_writer,
 };
@@ -70,6 +70,8 @@ pub(super) enum Manner {
     Gated(Arc<Semaphore>),
     /// Takes this long for each batch.
     Slow(Duration),
+    /// Is full when it has so many rows since the last seal, and asks for a checkpoint when it has half of them.
+    Fills(usize),
     Panic,
 }
 
@@ -312,7 +314,7 @@ struct TestWriter {
 impl SinkWriter for TestWriter {
     async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
         match &self.manner {
-            Manner::Keep => {}
+            Manner::Keep | Manner::Fills(_) => {}
             Manner::Gated(gate) => gate.acquire().await.unwrap().forget(),
             Manner::Slow(time) => tokio::time::sleep(*time).await,
             Manner::Panic => panic!("the sink fell over"),
@@ -332,6 +334,15 @@ impl SinkWriter for TestWriter {
             sealed.push(batches);
             Ok(vec![(sealed.len() - 1).into()])
         }))
+    }
+
+    fn fill(&self) -> Fill {
+        let rows: usize = self.unsealed.iter().map(RecordBatch::num_rows).sum();
+        match self.manner {
+            Manner::Fills(full) if rows >= full => Fill::Full,
+            Manner::Fills(full) if rows >= full / 2 => Fill::Much,
+            Manner::Fills(_) | Manner::Keep | Manner::Gated(_) | Manner::Slow(_) | Manner::Panic => Fill::Little,
+        }
     }
 
     fn rollover(&self) -> Option<Rollover> {

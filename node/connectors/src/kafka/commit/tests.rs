@@ -39,6 +39,8 @@ struct Rig {
     context: ConnectorContext,
     spec: SinkOperator,
     looker: Looker,
+    /// By attempt and subtask.
+    writers: tokio::sync::Mutex<BTreeMap<(u32, u32), Box<dyn SinkWriter>>>,
 }
 
 /// A job as its leader sees it.
@@ -136,7 +138,7 @@ impl Rig {
         let topic = NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, config: BTreeMap::new() };
         assert!(admin(&kafka).create_topic(&topic).await.expect("created"));
         let looker = Looker::new(&kafka).await;
-        Self { kafka, context, spec: table(more), looker }
+        Self { kafka, context, spec: table(more), looker, writers: tokio::sync::Mutex::default() }
     }
 
     /// What one node has: nothing is kept there yet.
@@ -150,7 +152,7 @@ impl Rig {
 
     fn writer(&self, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
         let (identity, store) = (identity(1, attempt, subtask), self.store());
-        let own = SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20 };
+        let own = SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20, epoch_bytes: 1 << 30 };
         open_sink_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 
@@ -164,12 +166,7 @@ impl Rig {
         self.commit(node, job.epochs(*publishing), prepared).await
     }
 
-    async fn commit(
-        &self,
-        node: &ConnectorContext,
-        epochs: Epochs,
-        prepared: &[Value],
-    ) -> Result<(), ConnectorError> {
+    async fn commit(&self, node: &ConnectorContext, epochs: Epochs, prepared: &[Value]) -> Result<(), ConnectorError> {
         self.committer(node).commit(epochs, prepared).await
     }
 
@@ -235,8 +232,12 @@ impl Job {
     async fn prepare(rig: &Rig, attempt: u32, dealt: &BTreeMap<u32, Vec<(String, i64)>>) -> Vec<Value> {
         let mut prepared = Vec::new();
         for (subtask, of) in dealt {
-            let mut writer = rig.writer(attempt, *subtask);
-            writer.write(&rows(of)).await.expect("written");
+            // An attempt has one writer for each subtask, as long as it lives.
+            let mut writers = rig.writers.lock().await;
+            let writer = writers.entry((attempt, *subtask)).or_insert_with(|| rig.writer(attempt, *subtask));
+            for of in of.chunks(100) {
+                writer.write(&rows(of)).await.expect("written");
+            }
             prepared.extend(seal(writer.as_mut()).await);
         }
         prepared

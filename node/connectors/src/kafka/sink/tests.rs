@@ -62,7 +62,8 @@ impl Rig {
         let memory = Arc::new(object_store::memory::InMemory::new());
         let stores = ObjectStores::default().with_store("memory://c", memory);
         let store = crate::CheckpointStore::open("memory://c", &stores).expect("it is registered");
-        let own = SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes, inline_bytes: 1 << 20 };
+        let own =
+            SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes, inline_bytes: 1 << 20, epoch_bytes: 0 };
         open_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 
@@ -117,8 +118,8 @@ async fn what_is_sealed_at_least_once_is_acknowledged() {
 async fn records_that_nobody_acknowledges_fail_the_checkpoint() {
     let rig = rig(&[AT_LEAST_ONCE]).with_topic().await;
     let mut writer = rig.writer(1 << 20);
-    writer.write(&rows(0..100)).await.expect("written");
     rig.kafka.brokers_down();
+    writer.write(&rows(0..100)).await.expect("it waits in the client");
     let error = writer.seal().await.expect("sealed").await.expect_err("nobody acknowledges it");
     assert_eq!(error.failure_kind(), FailureKind::Store, "{error}");
     // The next attempt writes it again.
@@ -131,11 +132,19 @@ async fn records_that_nobody_acknowledges_fail_the_checkpoint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_that_hangs_has_a_bound() {
+async fn a_client_that_hangs_is_given_up() {
     let rig = rig(&[AT_LEAST_ONCE]).with_topic().await;
     let mut writer = rig.writer(1 << 20);
     rig.kafka.fault(Call::Produce, Fault::Hang);
-    writer.write(&rows(0..10)).await.expect("written");
+    let written = timeout(FLUSHED_WITHIN, writer.write(&rows(0..10))).await;
+    let error = written.expect("it does not wait for ever").expect_err("nothing was taken");
+    assert_eq!(error.failure_kind(), FailureKind::Store, "{error}");
+    // Brokers that have no leader for a partition take nothing, however long one waits.
+    let mut writer = rig.writer(1 << 20);
+    for partition in 0..2 {
+        rig.kafka.lose_leader(&TopicPartition { topic: "out".into(), partition });
+    }
+    writer.write(&rows(0..10)).await.expect("it waits in the client");
     let sealing = timeout(FLUSHED_WITHIN * 2, writer.seal().await.expect("sealed")).await;
     let error = sealing.expect("it does not wait for ever").expect_err("nothing was acknowledged");
     assert_eq!(error.failure_kind(), FailureKind::Store, "{error}");
