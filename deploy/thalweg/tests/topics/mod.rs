@@ -24,6 +24,8 @@ use serde_json::Value;
 
 /// The longest time of any step, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long one question to the broker may take.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// A record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +106,7 @@ fn try_create(servers: &str, name: &str, partitions: i32) -> Result<(), RDKafkaE
 fn wait_for_leaders(servers: &str, name: &str, partitions: i32) {
     let consumer: BaseConsumer = client(servers, &[]).create().expect("a client that asks");
     until(&format!("leaders of {name}"), || {
-        let metadata = consumer.fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
+        let metadata = consumer.fetch_metadata(Some(name), LOOK).ok()?;
         let known = metadata.topics().first()?.partitions();
         let has_leader = |partition: i32| known.iter().any(|known| known.id() == partition && known.leader() >= 0);
         (0..partitions).all(has_leader).then_some(())
@@ -247,7 +249,7 @@ fn reader(servers: &str, topic: &str) -> (BaseConsumer, i32) {
     ];
     let consumer: BaseConsumer = client(servers, &more).create().expect("a client that reads");
     let partitions = until(&format!("partitions of {topic}"), || {
-        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
+        let metadata = consumer.fetch_metadata(Some(topic), LOOK).ok()?;
         let known = metadata.topics().first().filter(|topic| topic.error().is_none())?;
         i32::try_from(known.partitions().len()).ok().filter(|count| *count > 0)
     });
@@ -259,9 +261,26 @@ fn reader(servers: &str, topic: &str) -> (BaseConsumer, i32) {
     (consumer, partitions)
 }
 
-/// What is committed in a topic now; the records of each partition in order.
+/// Waits until no transaction is open in a topic: brokers answer a commit before its marks are in all partitions.
+fn settle(servers: &str, topic: &str, partitions: i32) {
+    // A broker tells where a partition ends as the client's isolation has it.
+    let asking = |isolation: &str| -> BaseConsumer {
+        client(servers, &[("isolation.level", isolation)]).create().expect("a client that asks")
+    };
+    let (committed, all) = (asking("read_committed"), asking("read_uncommitted"));
+    let end = |client: &BaseConsumer, partition| Some(client.fetch_watermarks(topic, partition, LOOK).ok()?.1);
+    for partition in 0..partitions {
+        until(&format!("the end of transactions in {topic}-{partition}"), || {
+            let committed = end(&committed, partition)?;
+            (end(&all, partition)? == committed).then_some(())
+        });
+    }
+}
+
+/// What is committed in a topic, once no transaction is open there; the records of each partition in order.
 pub(crate) fn read(servers: &str, topic: &str) -> Vec<Message> {
     let (consumer, partitions) = reader(servers, topic);
+    settle(servers, topic, partitions);
     let (mut messages, mut ended) = (Vec::new(), BTreeSet::new());
     #[allow(clippy::disallowed_methods, reason = "a test of real processes has real time")]
     let begun = Instant::now();

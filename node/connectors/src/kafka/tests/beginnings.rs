@@ -129,6 +129,31 @@ async fn an_end_behind_what_is_no_record_is_reached() {
     assert_eq!(place(&reader.position()).1, 5);
 }
 
+/// A commit is answered before its marks are there. Who reads then what was written misses nothing.
+#[tokio::test(start_paused = true)]
+async fn what_is_committed_is_before_the_end_even_if_its_marks_come_later() {
+    let world = World::new();
+    world.topic("t", 1).await;
+    world.kafka.delay_marks(Duration::from_secs(5));
+    for (numbers, is_committed) in [([1, 2], true), ([3, 4], false), ([5, 6], true)] {
+        world.transact("t", numbers, is_committed).await;
+    }
+    let table = world.table(&[("topic", "t"), ("scan.bounded.mode", "latest-offset")]);
+    let splits = splits(table.as_ref()).await;
+    let (mut reader, mut all) = (open(table.as_ref(), &splits[0]).await, Vec::new());
+    let has_ended = async {
+        loop {
+            let given = read_on(reader.as_mut()).await.expect("read");
+            all.extend(given.numbers());
+            if given.has_ended {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), has_ended).await.expect("it ends");
+    assert_eq!(all, [1, 2, 5, 6]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_partition_without_records_ends_at_once() {
     let world = World::new();
