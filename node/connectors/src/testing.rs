@@ -135,6 +135,7 @@ pub(crate) fn context() -> ConnectorContext {
         allowed: crate::AllowedPaths::everywhere(),
         kafka: None,
         kept: crate::KeptSessions::default(),
+        secrets: Arc::new(crate::NoSecrets),
     }
 }
 

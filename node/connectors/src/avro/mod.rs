@@ -23,7 +23,6 @@ mod schema;
 pub(crate) use container::{BLOCK_HEAD_BYTES_MAX, BlockHead, Head, MARKER_BYTES, decompress};
 pub(crate) use datum::Datum;
 pub(crate) use decode::AvroReader;
-pub(crate) use encode::AvroWriter;
 pub(crate) use format::{FORMAT, writer_of};
 pub(crate) use layout::write_long;
 pub(crate) use schema::AvroSchema;

@@ -7,9 +7,9 @@ use arrow::{
     array::{Int64Array, RecordBatch, StringViewArray},
     datatypes::{DataType, SchemaRef},
 };
-use futures::FutureExt as _;
+use bytes::Bytes;
 use thalweg_kafka::{
-    Admin, ClientConfig, Consumer, Fetched, Isolation, NewTopic, OffsetAt, PartitionReader, TopicPartition,
+    Admin, ClientConfig, Fetched, Isolation, NewTopic, PartitionReader, TopicPartition,
     model::{ADDRESS, Call, Fault, ModelKafka},
 };
 use thalweg_types::{graph::SinkOperator, job::FailureKind};
@@ -93,7 +93,7 @@ impl Looker {
 
 fn client() -> ClientConfig {
     let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
-    ClientConfig { properties, queue_bytes: 1 << 20, ..ClientConfig::default() }
+    ClientConfig { properties, queue_bytes: 1 << 20, token: None }
 }
 
 fn columns() -> SchemaRef {
@@ -152,7 +152,7 @@ impl Rig {
 
     fn writer(&self, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
         let (identity, store) = (identity(1, attempt, subtask), self.store());
-        let own = SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20, epoch_bytes: 1 << 30 };
+        let own = SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20 };
         open_sink_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 

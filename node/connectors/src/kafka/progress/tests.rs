@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use thalweg_kafka::{
-    Producer as _, TransactionalProducer as _, Transactions,
+    Transactions,
     model::{ADDRESS, ModelKafka},
 };
 
@@ -80,7 +80,7 @@ impl Rig {
     async fn new() -> Self {
         let kafka = ModelKafka::new(&context().seams);
         let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
-        let rig = Self { kafka, config: ClientConfig { properties, queue_bytes: 1 << 20, ..ClientConfig::default() } };
+        let rig = Self { kafka, config: ClientConfig { properties, queue_bytes: 1 << 20, token: None } };
         ensure_topic(rig.kafka.admin(&rig.config).expect("opened").as_ref(), TOPIC).await.expect("made");
         rig
     }

@@ -8,7 +8,7 @@ use arrow::{
     datatypes::{DataType, SchemaRef},
 };
 use thalweg_kafka::{
-    Admin, ClientConfig, Consumer as _, Fetched, Isolation, NewTopic, TopicPartition,
+    Admin, ClientConfig, Fetched, Isolation, NewTopic, TopicPartition,
     model::{ADDRESS, Call, Fault, ModelKafka},
 };
 use thalweg_types::{graph::SinkOperator, job::FailureKind};
@@ -35,7 +35,7 @@ fn rows(numbers: std::ops::Range<i64>) -> RecordBatch {
 
 fn client() -> ClientConfig {
     let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
-    ClientConfig { properties, queue_bytes: 1 << 20, ..ClientConfig::default() }
+    ClientConfig { properties, queue_bytes: 1 << 20, token: None }
 }
 
 fn rig(more: &[(&str, &str)]) -> Rig {
@@ -62,8 +62,7 @@ impl Rig {
         let memory = Arc::new(object_store::memory::InMemory::new());
         let stores = ObjectStores::default().with_store("memory://c", memory);
         let store = crate::CheckpointStore::open("memory://c", &stores).expect("it is registered");
-        let own =
-            SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes, inline_bytes: 1 << 20, epoch_bytes: 0 };
+        let own = SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes, inline_bytes: 1 << 20 };
         open_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 
