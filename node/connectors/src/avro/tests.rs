@@ -11,6 +11,7 @@ use arrow::{
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Value, json};
 
+use super::encode::AvroWriter;
 use super::{container, *};
 use crate::{
     json::JsonDecoder,

@@ -93,7 +93,7 @@ impl Looker {
 
 fn client() -> ClientConfig {
     let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
-    ClientConfig { properties, queue_bytes: 1 << 20, token: None }
+    ClientConfig { properties, queue_bytes: 1 << 20, ..ClientConfig::default() }
 }
 
 fn columns() -> SchemaRef {
@@ -152,7 +152,7 @@ impl Rig {
 
     fn writer(&self, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
         let (identity, store) = (identity(1, attempt, subtask), self.store());
-        let own = SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20 };
+        let own = SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20, epoch_bytes: 1 << 30 };
         open_sink_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 

@@ -80,7 +80,7 @@ impl Rig {
     async fn new() -> Self {
         let kafka = ModelKafka::new(&context().seams);
         let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
-        let rig = Self { kafka, config: ClientConfig { properties, queue_bytes: 1 << 20, token: None } };
+        let rig = Self { kafka, config: ClientConfig { properties, queue_bytes: 1 << 20, ..ClientConfig::default() } };
         ensure_topic(rig.kafka.admin(&rig.config).expect("opened").as_ref(), TOPIC).await.expect("made");
         rig
     }

@@ -35,7 +35,7 @@ fn rows(numbers: std::ops::Range<i64>) -> RecordBatch {
 
 fn client() -> ClientConfig {
     let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
-    ClientConfig { properties, queue_bytes: 1 << 20, token: None }
+    ClientConfig { properties, queue_bytes: 1 << 20, ..ClientConfig::default() }
 }
 
 fn rig(more: &[(&str, &str)]) -> Rig {
@@ -62,7 +62,8 @@ impl Rig {
         let memory = Arc::new(object_store::memory::InMemory::new());
         let stores = ObjectStores::default().with_store("memory://c", memory);
         let store = crate::CheckpointStore::open("memory://c", &stores).expect("it is registered");
-        let own = SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes, inline_bytes: 1 << 20 };
+        let own =
+            SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes, inline_bytes: 1 << 20, epoch_bytes: 0 };
         open_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 
