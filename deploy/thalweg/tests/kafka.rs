@@ -170,7 +170,8 @@ fn a_table_begins_and_ends_where_it_says() {
     let end = "'group-offsets', 'properties.group.id' = 'place-end'";
     assert_eq!(read("'earliest-offset'", end), numbers(0, 6));
     let nobody = "'group-offsets', 'properties.group.id' = 'place-nobody'";
-    let earliest = format!("{nobody}, 'properties.auto.offset.reset' = 'earliest'");
+    let reset = "'group-offsets', 'properties.group.id' = 'place-reset'";
+    let earliest = format!("{reset}, 'properties.auto.offset.reset' = 'earliest'");
     assert_eq!(read(&earliest, "'latest-offset'"), numbers(0, 10));
     let refused = run(&script(&format!("'scan.startup.mode' = {nobody}, 'scan.bounded.mode' = 'latest-offset'")));
     assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -161,9 +161,11 @@ pub enum Action {
 /// What sinks have prepared, to be published, and what a destination that keeps its own progress is held against.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publication {
+    /// The job's graph.
     pub graph: JobGraph,
     /// The checkpoint that the committables belong to; `CheckpointId::FINAL` for a job whose input has ended.
     pub checkpoint: CheckpointId,
+    /// What writers have prepared.
     pub committables: Vec<SinkCommittables>,
     /// Of sinks with committables, the checkpoint with which something of theirs was published last before this one. A sink of
     /// which nothing was published is left out.

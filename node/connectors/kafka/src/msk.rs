@@ -32,7 +32,9 @@ const BLOCK_BYTES: usize = 64;
 /// Who signs. `Debug` shows no secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
+    /// Who signs.
     pub access_key_id: String,
+    /// What is signed with.
     pub secret_access_key: String,
     /// Of credentials that expire.
     pub session_token: Option<String>,

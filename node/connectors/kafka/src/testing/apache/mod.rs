@@ -28,6 +28,7 @@ const SETTINGS: &str = "\
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 log.retention.check.interval.ms=500
+log.retention.ms=-1
 offsets.topic.num.partitions=4
 offsets.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1

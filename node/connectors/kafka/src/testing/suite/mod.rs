@@ -53,7 +53,9 @@ pub type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 /// A check by its name, which says what must hold.
 #[derive(Clone, Copy)]
 pub struct Check {
+    /// What it checks.
     pub name: &'static str,
+    /// Panics if it does not hold.
     pub run: for<'a> fn(&'a World<'a>) -> Running<'a>,
 }
 
