@@ -9,6 +9,7 @@ pub mod model;
 pub mod msk;
 mod murmur2;
 mod partition;
+#[cfg(any(feature = "librdkafka", feature = "model"))]
 mod properties;
 #[cfg(feature = "testing")]
 pub mod testing;
