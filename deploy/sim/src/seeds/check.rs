@@ -28,8 +28,9 @@ use super::{
     data::{Dataset, Files, files_of},
     jobs::JobKind,
     outputs::{DEAD_LETTERS, FAILED, LATE, OUTPUT},
-    scenario::Scenario,
+    scenario::{Input, Scenario},
     sink::Sink,
+    written,
 };
 use crate::{
     oracle,
@@ -143,6 +144,11 @@ fn read_topic(scenario: &Scenario, outputs: Outputs<'_>, schema: &SchemaRef) -> 
     let partitions = topic.read(&kafka.committed(OUTPUT)?, schema)?;
     if scenario.companion.is_none() {
         topic.check_order(&partitions, schema)?;
+        if let Input::Topics(input) = &scenario.input
+            && scenario.job.is_windowless()
+        {
+            written::check_places(&partitions, &input.places(scenario.seed, scenario.job, &files_of(scenario.dataset)))?;
+        }
     }
     Ok(partitions.concat())
 }

@@ -4,7 +4,7 @@
 //! rows' times go, by plain records and by transactions, of which some are aborted. It may get more partitions meanwhile.
 //! Partitions are written in the order of the rows, so that none is late.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -153,6 +153,22 @@ impl TopicInput {
         feed
     }
 
+    /// The partition of each row of `events`, and its place there, by the row's id.
+    pub(super) fn places(&self, seed: u64, job: JobKind, files: &Files) -> BTreeMap<i64, (i32, usize)> {
+        let feed = self.feed(seed, job, files);
+        let steps = feed.before.iter().chain(feed.during.iter().map(|(_, step)| step));
+        let records = steps.filter_map(|step| match step {
+            Step::Send(records) | Step::Begin(records) => Some(records),
+            Step::End { .. } | Step::Grow { .. } => None,
+        });
+        let of_events = records.flatten().filter(|record| &*record.topic == "events").enumerate();
+        let place = |(place, record): (usize, &NewRecord)| {
+            let row: Value = serde_json::from_slice(record.value.as_deref()?).ok()?;
+            Some((row["id"].as_i64()?, (record.partition?, place)))
+        };
+        of_events.filter_map(place).collect()
+    }
+
     fn table(&self, name: &str, lines: &str, has_transactions: bool, dice: &mut Dice) -> Feed {
         let lines: Vec<&str> = lines.lines().collect();
         let chunks: Vec<&[&str]> = lines.chunks(CHUNK_ROWS).collect();
@@ -269,7 +285,7 @@ impl Writing<'_> {
 
 /// A topic with the brokers' defaults.
 pub(super) fn new_topic(name: &str, partitions: u32) -> NewTopic {
-    NewTopic { name: name.to_owned(), partitions: count(partitions), config: std::collections::BTreeMap::new() }
+    NewTopic { name: name.to_owned(), partitions: count(partitions), config: BTreeMap::new() }
 }
 
 fn count(partitions: u32) -> i32 {

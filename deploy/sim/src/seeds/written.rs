@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{AsArray as _, RecordBatch},
+    datatypes::{Int64Type, SchemaRef},
+};
 use serde_json::{Map, Value};
 use thalweg_kafka::{NewTopic, Record, model::ADDRESS};
 
@@ -124,6 +127,27 @@ impl TopicSink {
         }
         Ok(())
     }
+}
+
+/// Checks that rows of one partition that was read are in the order of that partition, in each that was written. `places` has
+/// partition and place of each row by its id.
+///
+/// # Errors
+/// If they are not.
+pub(super) fn check_places(partitions: &[Vec<RecordBatch>], places: &BTreeMap<i64, (i32, usize)>) -> Result<()> {
+    for (partition, batches) in partitions.iter().enumerate() {
+        let mut last: BTreeMap<i32, (usize, i64)> = BTreeMap::new();
+        for batch in batches {
+            let ids = batch.column_by_name("id").context("rows have an id")?.as_primitive::<Int64Type>();
+            for id in ids.iter().flatten() {
+                let (of, place) = *places.get(&id).with_context(|| format!("nobody has written row {id}"))?;
+                if let Some((before, other)) = last.insert(of, (place, id)) {
+                    ensure!(before < place, "partition {partition}: row {id} of partition {of} is behind row {other}");
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for TopicSink {
