@@ -269,7 +269,7 @@ impl Input {
 /// Input that is read in any order has no late rows, which would depend on it. What comes from elsewhere than files or topics
 /// has one table, since that is idle at times.
 fn draw_input(seed: u64, job: JobKind) -> Input {
-    if Dice::new(seed ^ 0x70b1_c000).percent(18) && !job.has_late() {
+    if Dice::new(seed ^ 0x70b1_c000).percent(15) && !job.has_late() {
         Input::Topics(TopicInput::draw(seed, job))
     } else if draw_posted(seed, job) {
         Input::Posted

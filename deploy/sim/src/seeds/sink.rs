@@ -41,7 +41,7 @@ impl Sink {
         let rollover = dice.percent(25).then(|| 100 + dice.below(3000));
         let partition = job.partition_column().filter(|_| dice.percent(30));
         let dice_of_topics = &mut Dice::new(seed ^ 0x70b1_c000_0001);
-        if dice_of_topics.percent(18) {
+        if dice_of_topics.percent(21) {
             Self::Topic(TopicSink::draw(dice_of_topics, job))
         } else if dice.percent(15) {
             Self::Client

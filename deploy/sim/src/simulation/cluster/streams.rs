@@ -47,6 +47,7 @@ impl Direction<'_> {
                 self.journal.say(format!("transactions expire: {}", expired.join(", ")));
             }
             KafkaFault::AtCall { call, nth, message, sender } => kafka.watch_for(call, nth, (message, sender)),
+            KafkaFault::Overtaken { nth, freezes } => kafka.watch_for_overtaking(nth, freezes),
         }
     }
 

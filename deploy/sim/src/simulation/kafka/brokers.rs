@@ -72,12 +72,17 @@ struct Tripwire {
     after: u64,
     message: Message,
     sender: Sender,
+    /// What is set once it has tripped.
+    then: Option<Box<Tripwire>>,
 }
 
 /// A message that the network holds up.
 struct Held {
     client: u64,
-    until: Call,
+    /// The call of another client that releases it.
+    by: Call,
+    /// Whether it arrives behind that call, and not before.
+    is_behind: bool,
     release: oneshot::Sender<()>,
 }
 
@@ -218,7 +223,15 @@ impl SimulatedKafka {
 
     /// Sets a tripwire for the n-th call of a kind from now, from 1.
     pub(in crate::simulation) fn watch_for(&self, call: Call, nth: u64, (message, sender): (Message, Sender)) {
-        self.state().tripwires.push(Tripwire { call, after: nth, message, sender });
+        self.state().tripwires.push(Tripwire { call, after: nth, message, sender, then: None });
+    }
+
+    /// Sets tripwires for a committer that freezes at its n-th batch, and for the one that takes over.
+    pub(in crate::simulation) fn watch_for_overtaking(&self, nth: u64, freezes: Duration) {
+        let (message, sender) = (Message::HeldBehind(Call::Commit), Sender::Stays);
+        let then = Some(Box::new(Tripwire { call: Call::Init, after: 1, message, sender, then: None }));
+        let (message, sender) = (Message::Unsent, Sender::Freezes(freezes));
+        self.state().tripwires.push(Tripwire { call: Call::Produce, after: nth, message, sender, then });
     }
 
     /// Takes the hosts that were struck, and what is to happen to them.
@@ -287,30 +300,35 @@ impl SimulatedKafka {
         UnderWay(self.clone())
     }
 
-    /// Holds a message up, until another client is about to make a call of the kind.
-    pub(super) async fn hold(&self, client: u64, until: Call) {
+    /// Holds a message up, until another client is about to make a call of the kind, or has made it.
+    pub(super) async fn hold(&self, client: u64, by: Call, is_behind: bool) {
         let (release, released) = oneshot::channel();
-        self.state().held.push(Held { client, until, release });
+        self.state().held.push(Held { client, by, is_behind, release });
         // Both ends of the wait deliver the message.
         let _ = tokio::time::timeout(HELD_MAX, released).await;
     }
 
     /// Lets messages go first that were held up until such a call by another client.
     pub(super) async fn give_way(&self, client: u64, call: Call) {
+        if self.release(client, call, false) {
+            tokio::time::sleep(LANDED_WITHIN).await;
+        }
+    }
+
+    /// Lets messages go on that were held up until behind such a call by another client. Returns whether there were any.
+    pub(super) fn release(&self, client: u64, call: Call, is_behind: bool) -> bool {
         let released: Vec<Held> = {
             let mut state = self.state();
-            let (released, held) = std::mem::take(&mut state.held)
-                .into_iter()
-                .partition(|held| held.until == call && held.client != client);
+            let is_released =
+                |held: &Held| held.by == call && held.client != client && held.is_behind == is_behind;
+            let (released, held) = std::mem::take(&mut state.held).into_iter().partition(is_released);
             state.held = held;
             released
         };
-        if released.is_empty() {
-            return;
-        }
+        let is_any = !released.is_empty();
         // The receiver may have waited long enough.
         released.into_iter().for_each(|held| _ = held.release.send(()));
-        tokio::time::sleep(LANDED_WITHIN).await;
+        is_any
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -321,14 +339,16 @@ impl SimulatedKafka {
 impl State {
     /// Counts a call on all tripwires. Returns what the first one that trips does.
     fn trip(&mut self, call: Call) -> Option<(Message, Sender)> {
-        let mut tripped = None;
+        let (mut tripped, mut set) = (None, Vec::new());
         self.tripwires.retain_mut(|wire| {
             wire.after -= u64::from(wire.call == call);
             if wire.after == 0 {
                 tripped.get_or_insert((wire.message, wire.sender));
+                set.extend(wire.then.take().map(|then| *then));
             }
             wire.after > 0
         });
+        self.tripwires.append(&mut set);
         tripped
     }
 

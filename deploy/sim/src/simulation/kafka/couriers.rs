@@ -70,7 +70,8 @@ impl<P: Producer + ?Sized + 'static> Courier<P> {
         let under_way = self.kafka.under_way();
         self.kafka.carry(Box::pin(async move {
             match struck {
-                Some(Message::HeldUntil(until)) => kafka.hold(client, until).await,
+                Some(Message::HeldUntil(by)) => kafka.hold(client, by, false).await,
+                Some(Message::HeldBehind(by)) => kafka.hold(client, by, true).await,
                 // It arrives while its sender is being struck.
                 Some(Message::Delivered) => {}
                 Some(Message::Unsent) | None => tokio::time::sleep(delay).await,
@@ -81,6 +82,7 @@ impl<P: Producer + ?Sized + 'static> Courier<P> {
             }
             let result = work(&mut producer).await;
             kafka.journal.detail(&format!("kafka: {host}: {call:?} of {name}: {}", outcome(&result)));
+            kafka.release(client, call, true);
             // The caller may be gone, or have given the call up.
             drop(give_back.send(producer));
             if struck.is_some() {

@@ -22,6 +22,14 @@ pub enum KafkaFault {
         message: Message,
         sender: Sender,
     },
+    /// A committer freezes when it sends its n-th batch after the fault begins. If another takes over meanwhile, that is held up
+    /// when it takes the transactional id, until the first has gone on and committed.
+    Overtaken {
+        /// Counts from 1.
+        nth: u64,
+        /// How long the first stands still.
+        freezes: Duration,
+    },
 }
 
 /// A temporary problem of the brokers.
@@ -54,6 +62,8 @@ pub enum Message {
     Unsent,
     /// The network holds it up until just before a call of this kind by another client, or for some seconds.
     HeldUntil(Call),
+    /// The network holds it up until right behind a call of this kind by another client, or for some seconds.
+    HeldBehind(Call),
 }
 
 /// What happens to the process that has called.
@@ -73,6 +83,7 @@ impl KafkaFault {
         match self {
             Self::Trouble { lasts, .. } => *lasts,
             Self::Expiry => Duration::ZERO,
+            Self::Overtaken { freezes, .. } => *freezes,
             Self::AtCall { sender, .. } => match sender {
                 Sender::Stays => Duration::ZERO,
                 Sender::Crashes(lasts) | Sender::Freezes(lasts) => *lasts,
@@ -112,8 +123,9 @@ pub fn draw_kafka_faults(dice: &mut Dice, nodes: u32, over: Duration) -> Vec<(Du
 
 fn draw_fault(dice: &mut Dice, nodes: u32) -> KafkaFault {
     match dice.below(100) {
-        0..55 => draw_at_call(dice),
-        55..62 => KafkaFault::Expiry,
+        0..40 => draw_at_call(dice),
+        40..60 => KafkaFault::Overtaken { nth: 1 + dice.below(4), freezes: millis(dice, 2000, 4500) },
+        60..66 => KafkaFault::Expiry,
         _ => KafkaFault::Trouble { trouble: draw_trouble(dice, nodes), lasts: millis(dice, 200, 4000) },
     }
 }
@@ -149,7 +161,7 @@ fn draw_at_call(dice: &mut Dice) -> KafkaFault {
         (1, _) => Message::Unsent,
         _ => Message::HeldUntil(dice.pick(&[Call::Init, Call::Init, Call::Produce, Call::Commit])),
     };
-    KafkaFault::AtCall { call, nth: 1 + dice.below(6), message, sender }
+    KafkaFault::AtCall { call, nth: 1 + dice.below(4), message, sender }
 }
 
 #[cfg(test)]
@@ -179,6 +191,7 @@ mod tests {
             "Delivered",
             "Unsent",
             "HeldUntil(Init)",
+            "Overtaken",
             "HeldUntil(Produce)",
             "Stays",
             "Crashes",

@@ -21,7 +21,7 @@
 //! | late marks | yes | the result; readers of committed records see it later |
 //!
 //! A tripwire waits for the n-th call of a kind. Its sender crashes, freezes or stays; its message is delivered, not sent
-//! yet, or held up by the network until just before a call of another client that could be harmed by it.
+//! yet, or held up by the network until just before or right behind a call of another client that it could harm.
 
 mod brokers;
 mod couriers;
