@@ -8,11 +8,15 @@ use std::{
     any::Any,
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use thalweg_types::{ClusterId, JobId, graph::OperatorIdentity};
+use thalweg_types::{
+    ClusterId, JobId,
+    graph::OperatorIdentity,
+    seam::{Clock, Seams},
+};
 
 use crate::CommitterIdentity;
 
@@ -25,7 +29,13 @@ const UNUSED_MAX: Duration = Duration::from_mins(5);
 #[derive(Clone, Default)]
 pub struct KeptSessions(Arc<Mutex<Sessions>>);
 
-type Sessions = BTreeMap<Key, Kept>;
+#[derive(Default)]
+struct Sessions {
+    kept: BTreeMap<Key, Kept>,
+    /// Whether a task looks for those that nobody uses.
+    is_swept: bool,
+}
+
 type Key = (ClusterId, JobId, OperatorIdentity);
 
 struct Kept {
@@ -35,50 +45,70 @@ struct Kept {
 
 impl fmt::Debug for KeptSessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeptSessions({})", self.lock().len())
+        write!(f, "KeptSessions({})", lock(&self.0).kept.len())
     }
 }
 
 impl KeptSessions {
     /// Takes what was kept for a sink.
     pub(crate) fn take<T: Any>(&self, of: &CommitterIdentity) -> Option<T> {
-        let kept = self.lock().remove(&key(of))?;
+        let kept = lock(&self.0).kept.remove(&key(of))?;
         Some(*kept.session.downcast().ok()?)
     }
 
-    /// Keeps something for the next publication of a sink. `now` is monotonic.
-    pub(crate) fn keep<T: Any + Send>(&self, of: &CommitterIdentity, session: T, now: Duration) {
-        let gone = {
-            let mut sessions = self.lock();
+    /// Keeps something for the next publication of a sink.
+    pub(crate) fn keep<T: Any + Send>(&self, of: &CommitterIdentity, session: T, seams: &Seams) {
+        let used = seams.clock.monotonic();
+        let (gone, is_swept) = {
+            let mut sessions = lock(&self.0);
             let mut gone: Vec<Kept> = Vec::new();
-            gone.extend(sessions.insert(key(of), Kept { session: Box::new(session), used: now }));
-            let unused: Vec<Key> = sessions
-                .iter()
-                .filter(|(_, kept)| now.saturating_sub(kept.used) > UNUSED_MAX)
-                .map(|(key, _)| key.clone())
-                .collect();
-            gone.extend(unused.into_iter().filter_map(|key| sessions.remove(&key)));
-            while sessions.len() > KEPT_MAX
-                && let Some(oldest) = sessions.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| key.clone())
+            gone.extend(sessions.kept.insert(key(of), Kept { session: Box::new(session), used }));
+            while sessions.kept.len() > KEPT_MAX
+                && let Some(oldest) = sessions.kept.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| key.clone())
             {
-                gone.extend(sessions.remove(&oldest));
+                gone.extend(sessions.kept.remove(&oldest));
             }
-            gone
+            (gone, std::mem::replace(&mut sessions.is_swept, true))
         };
         // Closing a client may take a while, and nobody should wait for the lock meanwhile.
         drop(gone);
+        if !is_swept {
+            let sweep = sweep(Arc::downgrade(&self.0), seams.clock.clone());
+            seams.io.spawn("sweeper of committers' sessions", Box::pin(sweep));
+        }
     }
 
     /// Forgets what was kept for a sink.
     pub(crate) fn forget(&self, of: &CommitterIdentity) {
-        let gone = self.lock().remove(&key(of));
+        let gone = lock(&self.0).kept.remove(&key(of));
         drop(gone);
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Sessions> {
-        // No code panics while the locked value is half changed, so a poisoned lock's value is sound.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// Removes what nobody uses, until nothing is left.
+async fn sweep(sessions: Weak<Mutex<Sessions>>, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(UNUSED_MAX / 4).await;
+        let Some(sessions) = sessions.upgrade() else { return };
+        let (unused, is_over) = {
+            let (mut sessions, now) = (lock(&sessions), clock.monotonic());
+            let is_unused = |kept: &Kept| now.saturating_sub(kept.used) > UNUSED_MAX;
+            let keys: Vec<Key> =
+                sessions.kept.iter().filter(|(_, kept)| is_unused(kept)).map(|(key, _)| key.clone()).collect();
+            let unused: Vec<Kept> = keys.into_iter().filter_map(|key| sessions.kept.remove(&key)).collect();
+            sessions.is_swept = !sessions.kept.is_empty();
+            (unused, !sessions.is_swept)
+        };
+        drop(unused);
+        if is_over {
+            return;
+        }
     }
+}
+
+fn lock(sessions: &Mutex<Sessions>) -> MutexGuard<'_, Sessions> {
+    // No code panics while the locked value is half changed, so a poisoned lock's value is sound.
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn key(of: &CommitterIdentity) -> Key {
@@ -88,6 +118,7 @@ fn key(of: &CommitterIdentity) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::context;
 
     fn sink(sink: u64) -> CommitterIdentity {
         CommitterIdentity {
@@ -99,30 +130,35 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_kept_is_taken_once_and_by_its_sink() {
-        let kept = KeptSessions::default();
-        kept.keep(&sink(1), 7_u32, Duration::ZERO);
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_is_taken_once_and_by_its_sink() {
+        let (kept, seams) = (KeptSessions::default(), context().seams);
+        kept.keep(&sink(1), 7_u32, &seams);
         assert_eq!(kept.take::<u32>(&sink(2)), None);
         assert_eq!(kept.clone().take::<u32>(&sink(1)), Some(7));
         assert_eq!(kept.take::<u32>(&sink(1)), None);
-        kept.keep(&sink(1), 7_u32, Duration::ZERO);
+        kept.keep(&sink(1), 7_u32, &seams);
         kept.forget(&sink(1));
         assert_eq!(kept.take::<u32>(&sink(1)), None);
     }
 
-    #[test]
-    fn what_nobody_uses_goes_and_so_does_what_is_too_much() {
-        let kept = KeptSessions::default();
-        let at = |seconds| Duration::from_secs(seconds);
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_uses_goes_and_so_does_what_is_too_much() {
+        let (kept, seams) = (KeptSessions::default(), context().seams);
         for number in 0..=KEPT_MAX as u64 {
-            kept.keep(&sink(number), number, at(number));
+            kept.keep(&sink(number), number, &seams);
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(kept.take::<u64>(&sink(0)), None, "it was the oldest");
-        assert_eq!(kept.take::<u64>(&sink(1)), Some(1));
-        kept.keep(&sink(1000), 1000_u64, at(2 + UNUSED_MAX.as_secs()));
-        assert_eq!(kept.take::<u64>(&sink(2)), Some(2), "just in time");
-        kept.keep(&sink(2), 2_u64, at(4 + UNUSED_MAX.as_secs()));
-        assert_eq!((kept.take::<u64>(&sink(3)), kept.take::<u64>(&sink(4))), (None, Some(4)));
+        tokio::time::sleep(UNUSED_MAX - Duration::from_secs(1)).await;
+        let used = kept.take::<u64>(&sink(1)).expect("it is kept");
+        kept.keep(&sink(1), used, &seams);
+        tokio::time::sleep(UNUSED_MAX / 2).await;
+        assert_eq!(lock(&kept.0).kept.len(), 1, "only one was used");
+        tokio::time::sleep(UNUSED_MAX * 2).await;
+        assert!(lock(&kept.0).kept.is_empty() && !lock(&kept.0).is_swept, "and that no more");
+        kept.keep(&sink(1), used, &seams);
+        tokio::time::sleep(UNUSED_MAX * 2).await;
+        assert!(lock(&kept.0).kept.is_empty(), "it is looked after again");
     }
 }

@@ -121,7 +121,7 @@ impl KafkaCommitter {
         loop {
             match self.try_to_publish(epoch, session.take()).await {
                 Ok(session) => {
-                    self.kept.keep(&self.identity, session, self.seams.clock.monotonic());
+                    self.kept.keep(&self.identity, session, &self.seams);
                     return Ok(());
                 }
                 Err(Trouble::Again(error)) if tries < TRIES_MAX => {

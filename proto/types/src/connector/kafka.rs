@@ -147,7 +147,7 @@ const OPTIONS: &[OptionSpec] = &[
         "sink.transactional-id-prefix",
         OptionType::Text,
         "",
-        "What transactional ids begin with; the subtask's index follows. No other writer may use the same. If it is not set, it is made of the ids of cluster, job and sink.",
+        "What the sink's transactional id begins with; the ids of cluster, job and sink follow, so that several tables can have one prefix. If it is not set, thalweg.",
     ),
     option(
         "sink.transaction-timeout",
