@@ -50,6 +50,7 @@ impl RdKafka {
     /// Only the clock is used: the rest of librdkafka's surroundings is its own.
     #[must_use]
     pub fn new(seams: &Seams) -> Self {
+        native::keep_to_the_end();
         Self { clock: seams.clock.clone() }
     }
 
