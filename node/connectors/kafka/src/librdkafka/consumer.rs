@@ -10,6 +10,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,19 +23,22 @@ use parking_lot::Mutex;
 use rdkafka::{
     Offset,
     consumer::{BaseConsumer, Consumer as _},
+    error::RDKafkaErrorCode,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 use super::{
     admin::list_of,
     context::Context,
     failures::{Kind, Place, kind_of},
-    native::{self, Client, Failure, Polled, Queue},
+    native::{self, Answer, Client, Failure, Polled, Question, Queue},
     settings::{self, Share},
     threads,
 };
 use crate::{ClientConfig, Consumer, Fetched, Isolation, KafkaError, PartitionReader, Record, TopicPartition};
 
+/// Between two questions about a topic of which nothing is heard. A topic that was created just now is known everywhere by then.
+const ASK_EACH: Duration = Duration::from_secs(5);
 /// The partitions that a consumer's first client reads.
 const PARTITIONS_FIRST: u64 = 16;
 
@@ -139,7 +143,9 @@ impl Consumer for RdConsumer {
             .map_err(|failure| client.context.error_of(&failure, Place::Partition(partition, offset)))?
             .ok_or_else(|| KafkaError::NoTopic { topic: partition.topic.to_string() })?;
         lease.clone().assign(offset).await?;
-        Ok(Box::new(RdReader { since: Duration::ZERO, queue, position: offset, pending: None, lease }))
+        let doubt = Some(Doubt { ask_at: client.context.now() + ASK_EACH, asked: None });
+        let (since, pending, failed) = (Duration::ZERO, None, None);
+        Ok(Box::new(RdReader { queue, position: offset, pending, failed, since, doubt, lease }))
     }
 }
 
@@ -217,10 +223,23 @@ struct RdReader {
     position: i64,
     /// What was taken from the queue with records, and comes after them.
     pending: Option<Told>,
+    /// Why nothing more can be read: librdkafka tells it once.
+    failed: Option<KafkaError>,
     /// When the client last told that it can read: what is older is no trouble.
     since: Duration,
+    /// `None`: it has told so once.
+    doubt: Option<Doubt>,
     /// Dropped last.
     lease: Arc<Lease>,
+}
+
+/// Of a topic that a client may not see, or that has no such partition, librdkafka tells a reader late or never. So until it has told something,
+/// brokers are asked about the topic now and then.
+struct Doubt {
+    /// When they are asked next.
+    ask_at: Duration,
+    /// For the answer, while they are asked.
+    asked: Option<Queue>,
 }
 
 /// What a partition's queue holds beside records.
@@ -233,8 +252,11 @@ enum Told {
 impl PartitionReader for RdReader {
     async fn next(&mut self, records_max: usize) -> Result<Fetched, KafkaError> {
         loop {
+            if let Some(error) = &self.failed {
+                return Err(error.clone());
+            }
             if let Some(told) = self.pending.take()
-                && let Some(fetched) = self.tell(told)?
+                && let Some(fetched) = self.tell(told)
             {
                 return Ok(fetched);
             }
@@ -242,13 +264,25 @@ impl PartitionReader for RdReader {
             if !records.is_empty() {
                 return Ok(Fetched::Records(records));
             }
-            if self.pending.is_some() {
+            if self.pending.is_none() && self.failed.is_none() {
+                self.ask_in_doubt();
+            }
+            if self.pending.is_some() || self.failed.is_some() {
                 continue;
             }
+            let now = self.lease.client.context.now();
+            let doubt = async {
+                match &self.doubt {
+                    None => pending().await,
+                    Some(Doubt { asked: Some(answers), .. }) => answers.filled().await,
+                    Some(Doubt { asked: None, ask_at }) => sleep(ask_at.saturating_sub(now)).await,
+                }
+            };
             tokio::select! {
                 biased;
                 () = self.queue.filled() => {}
                 error = self.lease.client.context.denied() => return Err(error),
+                () = doubt => {}
             }
         }
     }
@@ -279,29 +313,68 @@ impl RdReader {
             }
         }
         if !records.is_empty() {
-            self.since = self.lease.client.context.now();
+            self.on_told();
         }
         records
     }
 
-    /// What the caller is told of an end or a failure; nothing of one that passes.
-    fn tell(&mut self, told: Told) -> Result<Option<Fetched>, KafkaError> {
-        let context = &self.lease.client.context;
+    /// The client can read.
+    fn on_told(&mut self) {
+        self.since = self.lease.client.context.now();
+        self.doubt = None;
+    }
+
+    /// Asks about the topic if it is time, and takes the answer if there is one.
+    fn ask_in_doubt(&mut self) {
+        let Some(doubt) = &mut self.doubt else { return };
+        let client = &self.lease.client;
+        let now = client.context.now();
+        if let Some(answer) = doubt.asked.as_ref().and_then(native::take_answer) {
+            *doubt = Doubt { ask_at: now + ASK_EACH, asked: None };
+            self.pending = failure_in(answer, &self.lease.of).map(Told::Failed);
+        } else if doubt.asked.is_none() && now >= doubt.ask_at {
+            let shared: Arc<dyn Client> = client.consumer.clone();
+            let answers = Queue::for_answers(shared.clone());
+            let topic = [self.lease.of.topic.to_string()];
+            let limit_ms = i32::try_from(ASK_EACH.as_millis()).unwrap_or(i32::MAX);
+            match native::ask(&shared, &answers, &Question::Topics(&topic), limit_ms) {
+                Ok(()) => doubt.asked = Some(answers),
+                Err(failure) => self.pending = Some(Told::Failed(failure)),
+            }
+        }
+    }
+
+    /// What the caller is told of an end; of a failure that does not pass, it is told from now on.
+    fn tell(&mut self, told: Told) -> Option<Fetched> {
         let failure = match told {
             Told::End { offset } => {
-                self.since = context.now();
+                self.on_told();
                 // It is behind the control records that no reader sees.
                 self.position = self.position.max(offset);
-                return Ok(Some(Fetched::CaughtUp));
+                return Some(Fetched::CaughtUp);
             }
             Told::Failed(failure) => failure,
         };
         match kind_of(failure.code) {
             // Brokers that are gone are waited for.
-            Kind::Busy | Kind::Unavailable => Ok(None),
+            Kind::Busy | Kind::Unavailable => {}
             Kind::Broken | Kind::Config | Kind::Denied | Kind::NoTopic | Kind::Refused | Kind::Fenced => {
-                Err(context.error_of(&failure, Place::Partition(&self.lease.of, self.position)))
+                let place = Place::Partition(&self.lease.of, self.position);
+                self.failed = Some(self.lease.client.context.error_of(&failure, place));
             }
         }
+        None
     }
+}
+
+/// Why a partition cannot be read, by what is told of its topic. What may pass is left to the reader.
+fn failure_in(answer: Result<Answer, Failure>, of: &TopicPartition) -> Option<Failure> {
+    let Ok(Answer::Topics(topics)) = answer else { return None };
+    topics.into_iter().find_map(|(_, told)| match told {
+        Err(failure) => matches!(kind_of(failure.code), Kind::Denied | Kind::NoTopic).then_some(failure),
+        Ok((topic, _)) => (!(0..topic.partitions).contains(&of.partition)).then(|| Failure {
+            code: RDKafkaErrorCode::UnknownPartition,
+            reason: format!("the topic has {} partitions", topic.partitions),
+        }),
+    })
 }

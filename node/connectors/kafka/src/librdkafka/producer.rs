@@ -20,7 +20,7 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::timeout};
 
 use super::{
     context::{Context, Undelivered},
@@ -30,6 +30,9 @@ use super::{
 };
 use crate::{KafkaError, NewRecord, Producer, TopicPartition, TransactionalProducer, Transactions};
 
+/// librdkafka may end a transaction that brokers have not begun yet, since the one before it is still ending. They refuse that, and the client
+/// cannot go on. So records are waited for before they are given up, for a while.
+const SETTLE_BEFORE_ABORT: Duration = Duration::from_secs(5);
 /// So many records are handed over before other tasks get their turn.
 const RECORDS_AT_ONCE: usize = 1_000;
 /// How long one turn of a call that waits in C may take.
@@ -331,6 +334,10 @@ impl TransactionalProducer for RdProducer {
     async fn abort(&mut self) -> Result<(), KafkaError> {
         self.check_usable()?;
         self.unfinished = true;
+        if self.context.outstanding() > 0 {
+            // What became of them does not matter any more.
+            timeout(SETTLE_BEFORE_ABORT, self.settle()).await.ok();
+        }
         let ended = self.turns("kafka-abort", |client, turn| client.abort_transaction(turn)).await;
         self.unfinished = false;
         ended.map_err(|failed| self.error_of(failed))?;

@@ -97,8 +97,22 @@ async fn a_broker_that_comes_back_is_found_again(apache: &Apache, broker: &mut B
     let consumer = kafka.consumer(&config, Isolation::ReadUncommitted).expect("a client");
     let mut uncommitted = consumer.read(&of, 0).await.expect("a reader");
     assert_eq!(next_value(uncommitted.as_mut()).await, "before");
+    let mut hasty_config = config.clone();
+    hasty_config.properties.insert("message.timeout.ms".to_owned(), "1500".to_owned());
+    let transactions = Transactions { id: "hasty".to_owned(), timeout_ms: 120_000 };
+    let mut hasty = kafka.transactional(&hasty_config, &transactions).expect("a client");
+    hasty.init().await.expect("it takes its id");
+    hasty.begin().await.expect("it begins");
+    hasty.send(vec![record("given up")]).await.expect("it is handed over");
+    hasty.flush().await.expect("it is written");
+    assert_eq!(next_value(uncommitted.as_mut()).await, "given up");
 
     broker.kill();
+    hasty.send(vec![record("given up, too")]).await.expect("the queue has room");
+    let late = hasty.flush().await;
+    assert!(matches!(&late, Err(KafkaError::Unavailable { .. })), "{late:?}");
+    let doomed = hasty.commit().await;
+    assert!(matches!(&doomed, Err(KafkaError::Aborted { .. })), "{doomed:?}");
     let waiting = tokio::time::timeout(Duration::from_secs(3), next_value(uncommitted.as_mut())).await;
     assert!(waiting.is_err(), "{waiting:?}");
     let trouble = uncommitted.trouble().expect("it is told what the trouble is");
@@ -110,12 +124,17 @@ async fn a_broker_that_comes_back_is_found_again(apache: &Apache, broker: &mut B
 
     broker.run();
     producer.commit().await.expect("it commits");
-    assert_eq!(next_value(uncommitted.as_mut()).await, "meanwhile");
+    hasty.abort().await.expect("it aborts");
+    hasty.begin().await.expect("it begins");
+    hasty.send(vec![record("again")]).await.expect("it is handed over");
+    hasty.commit().await.expect("it commits");
+    while next_value(uncommitted.as_mut()).await != "again" {}
     assert_eq!(uncommitted.trouble(), None);
     let consumer = kafka.consumer(&config, Isolation::ReadCommitted).expect("a client");
     let mut committed = consumer.read(&of, 0).await.expect("a reader");
-    assert_eq!(next_value(committed.as_mut()).await, "before");
-    assert_eq!(next_value(committed.as_mut()).await, "meanwhile");
+    for value in ["before", "meanwhile", "again"] {
+        assert_eq!(next_value(committed.as_mut()).await, value);
+    }
     assert!(admin.topics(&Wanted::All).await.is_ok());
 }
 

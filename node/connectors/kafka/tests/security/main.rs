@@ -251,7 +251,7 @@ async fn may_do_nothing(mallory: &Way<'_>) {
     assert!(matches!(&asked, Err(KafkaError::Denied { reason }) if reason.contains("plain")), "{asked:?}");
     let consumer = RdKafka::new(&seams()).consumer(&mallory.config(), Isolation::ReadCommitted).expect("a client");
     let mut reader = consumer.read(&TopicPartition { topic: "plain".into(), partition: 0 }, 0).await.expect("a reader");
-    let read = reader.next(1).await;
+    let read = tokio::time::timeout(Duration::from_secs(30), reader.next(1)).await.expect("it is told");
     assert!(matches!(&read, Err(KafkaError::Denied { reason }) if reason.contains("plain")), "{read:?}");
     let transactions = Transactions { id: "mallory".to_owned(), timeout_ms: 10_000 };
     let init = RdKafka::new(&seams()).transactional(&mallory.config(), &transactions).expect("a client").init().await;
