@@ -24,6 +24,10 @@ const FINDS: &[(Bug, u64)] = &[
     (Bug::CommitOutOfOrder, 70),
     (Bug::SkipFinishedCommit, 30),
     (Bug::SkipSync, 37),
+    (Bug::CommitWithoutProgress, 3),
+    (Bug::ProgressBeforeInit, 31),
+    (Bug::LeaveTransactionOpen, 3),
+    (Bug::CommitOffsetsEarly, 23),
 ];
 
 /// Calls `each` for all items on all cores. Returns the results.

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `THALWEG_KAFKA=DIR` | an installation of Apache Kafka (`deploy/kafka/apache-kafka`); without it, the tests are skipped |
 //! | `THALWEG_KAFKA_CRASHES=N` | a long run: N kills each of nodes, coordinators and the broker, and N / 4 freezes; prints a report and keeps the logs |
+//! | `THALWEG_KAFKA_BROKERS=N` | N brokers, of which one is killed at a time, instead of one; three hold each record |
 //! | `THALWEG_CRASHES_SEED=N` | this seed instead of a new one |
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
@@ -69,7 +70,8 @@ struct World {
 impl World {
     /// `None`: there is no Apache Kafka here.
     fn start(shape: Shape, rows_per_second: u64) -> Option<Self> {
-        let (broker, seed) = (Broker::start()?, seed());
+        let brokers = number("THALWEG_KAFKA_BROKERS").map_or(1, |count| usize::try_from(count).expect("it is small"));
+        let (broker, seed) = (Broker::start_several(brokers)?, seed());
         let servers = broker.servers();
         for topic in [TICKS, TOTALS, COPIES] {
             topics::create(servers, topic, PARTITIONS);

@@ -147,7 +147,10 @@ fn read_topic(scenario: &Scenario, outputs: Outputs<'_>, schema: &SchemaRef) -> 
         if let Input::Topics(input) = &scenario.input
             && scenario.job.is_windowless()
         {
-            written::check_places(&partitions, &input.places(scenario.seed, scenario.job, &files_of(scenario.dataset)))?;
+            written::check_places(
+                &partitions,
+                &input.places(scenario.seed, scenario.job, &files_of(scenario.dataset)),
+            )?;
         }
     }
     Ok(partitions.concat())

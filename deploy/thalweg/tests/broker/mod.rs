@@ -1,4 +1,4 @@
-//! A broker of Apache Kafka, as a process of this machine.
+//! Brokers of Apache Kafka, as processes of this machine.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
@@ -16,13 +16,16 @@ use crate::process::root;
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "s3cr3t-0f-4l1ce";
 
-/// Listeners that ask clients who they are.
+/// Listeners: the first asks nothing, the others ask clients who they are.
+const PLAIN: &str = "PLAINTEXT";
 const LOGIN: &str = "LOGIN";
 const TLS: &str = "TLS";
 
-/// The broker, with its data in a directory of its own. Dropping it ends it.
+/// One broker, or several of one cluster, each with its data in a directory of its own. Dropping it ends them.
 pub(crate) struct Broker {
-    process: Arc<Mutex<apache::Broker>>,
+    processes: Vec<Arc<Mutex<apache::Broker>>>,
+    /// Which one is killed next, or was.
+    victim: usize,
     /// For clients that do not say who they are, that have a password, and that have a certificate.
     addresses: [String; 3],
     /// Waits until the broker that was killed answers again.
@@ -58,6 +61,11 @@ pub(crate) fn certificate(name: &str) -> PathBuf {
 impl Broker {
     /// Starts a broker, and waits until it answers. If Apache Kafka is not installed, says so and returns `None`.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_several(1)
+    }
+
+    /// As `start`, for several brokers that hold the same. Each kill hits the next one.
+    pub(crate) fn start_several(count: usize) -> Option<Self> {
         // A store of keys in PEM is one file, which the broker can read as long as it runs.
         let keys = std::env::temp_dir().join(format!("thalweg-kafka-test-{}.pem", std::process::id()));
         let of = |name: &str| fs::read_to_string(certificate(name)).expect("a certificate");
@@ -67,9 +75,11 @@ impl Broker {
             users: vec![(USER.to_owned(), PASSWORD.to_owned())],
             ..Setup::default()
         };
-        let process = apache::Broker::start_with(&setup)?;
-        let addresses = [process.address(), process.address_of(LOGIN), process.address_of(TLS)];
-        Some(Self { process: Arc::new(Mutex::new(process)), addresses, starting: None })
+        let brokers = apache::Broker::start_several(&setup, count)?;
+        let all_of = |listener| brokers.iter().map(|one| one.address_of(listener)).collect::<Vec<_>>().join(",");
+        let addresses = [all_of(PLAIN), all_of(LOGIN), all_of(TLS)];
+        let processes = brokers.into_iter().map(|one| Arc::new(Mutex::new(one))).collect();
+        Some(Self { processes, victim: 0, addresses, starting: None })
     }
 
     /// Where clients are let in that do not say who they are.
@@ -87,16 +97,17 @@ impl Broker {
         &self.addresses[2]
     }
 
-    /// Kills it (SIGKILL), once it has started.
+    /// Kills it, or the next one of several (SIGKILL), once it has started.
     pub(crate) fn kill(&mut self) {
         self.wait();
-        lock(&self.process).kill();
+        self.victim = (self.victim + 1) % self.processes.len();
+        lock(&self.processes[self.victim]).kill();
     }
 
-    /// Starts it again after it was killed. Does not wait until it answers.
+    /// Starts the one again that was killed. Does not wait until it answers.
     pub(crate) fn revive(&mut self) {
         self.wait();
-        let process = self.process.clone();
+        let process = self.processes[self.victim].clone();
         #[allow(clippy::disallowed_methods, reason = "a test of real processes waits beside what it does")]
         let starting = std::thread::spawn(move || lock(&process).run());
         self.starting = Some(starting);

@@ -98,7 +98,7 @@ pub(crate) fn create_again(servers: &str, name: &str, partitions: i32) {
 }
 
 fn try_create(servers: &str, name: &str, partitions: i32) -> Result<(), RDKafkaErrorCode> {
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
     let created = futures::executor::block_on(admin(servers).create_topics([&topic], &AdminOptions::new()));
     created.expect("brokers answer").remove(0).map(drop).map_err(|(_, code)| code)
 }

@@ -319,8 +319,7 @@ impl SimulatedKafka {
     pub(super) fn release(&self, client: u64, call: Call, is_behind: bool) -> bool {
         let released: Vec<Held> = {
             let mut state = self.state();
-            let is_released =
-                |held: &Held| held.by == call && held.client != client && held.is_behind == is_behind;
+            let is_released = |held: &Held| held.by == call && held.client != client && held.is_behind == is_behind;
             let (released, held) = std::mem::take(&mut state.held).into_iter().partition(is_released);
             state.held = held;
             released

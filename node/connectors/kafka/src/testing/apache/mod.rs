@@ -1,4 +1,4 @@
-//! A broker of Apache Kafka as a process of a test.
+//! Brokers of Apache Kafka as processes of a test.
 //!
 //! `THALWEG_KAFKA` names the folder with its libraries, which `deploy/kafka/apache-kafka install FOLDER` fills. Without it, tests say that they
 //! are skipped.
@@ -30,14 +30,11 @@ group.initial.rebalance.delay.ms=0
 log.retention.check.interval.ms=500
 log.retention.ms=-1
 offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-share.coordinator.state.topic.replication.factor=1
 transaction.abort.timed.out.transaction.cleanup.interval.ms=200
-transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
 ";
+/// On how many brokers each record is, if there are so many.
+const REPLICAS_MAX: usize = 3;
 
 /// Where a broker listens, and how it is spoken to there.
 #[derive(Debug, Clone)]
@@ -106,15 +103,42 @@ impl Broker {
     /// If it does not start.
     #[must_use]
     pub fn start_with(setup: &Setup) -> Option<Self> {
+        Self::start_several(setup, 1)?.pop()
+    }
+
+    /// Starts brokers of one cluster. Records are on up to three of them, and on two before they are acknowledged.
+    ///
+    /// # Panics
+    /// If they do not start.
+    #[must_use]
+    pub fn start_several(setup: &Setup, count: usize) -> Option<Vec<Self>> {
         let libraries = libraries()?;
-        let directory = TempDir::new().expect("a temporary directory");
-        let ports = free_ports(setup.listeners.len() + 1);
-        let names = setup.listeners.iter().map(|listener| listener.name).collect();
-        let mut broker = Self { libraries, directory, process: None, ports, names };
-        fs::write(broker.path("server.properties"), broker.properties(setup)).expect("the settings are written");
-        broker.format(&setup.users);
-        broker.run();
-        Some(broker)
+        // All ports are taken before one is given back, so they differ.
+        let ports = free_ports(count * (setup.listeners.len() + 1));
+        let names: Vec<_> = setup.listeners.iter().map(|listener| listener.name).collect();
+        let mut brokers: Vec<Self> = ports
+            .chunks(setup.listeners.len() + 1)
+            .map(|ports| {
+                let directory = TempDir::new().expect("a temporary directory");
+                Self {
+                    libraries: libraries.clone(),
+                    directory,
+                    process: None,
+                    ports: ports.to_vec(),
+                    names: names.clone(),
+                }
+            })
+            .collect();
+        let controllers: Vec<u16> = brokers.iter().map(|broker| broker.controller_and_ports().0).collect();
+        for (index, broker) in brokers.iter().enumerate() {
+            let properties = broker.properties(setup, index + 1, &controllers);
+            fs::write(broker.path("server.properties"), properties).expect("the settings are written");
+            broker.format(&setup.users);
+        }
+        // None answers before a majority of the controllers runs.
+        brokers.iter_mut().for_each(Self::spawn);
+        brokers.iter_mut().for_each(Self::wait);
+        Some(brokers)
     }
 
     /// The address of the first listener, for `bootstrap.servers`.
@@ -146,6 +170,11 @@ impl Broker {
     /// # Panics
     /// If it does not start.
     pub fn run(&mut self) {
+        self.spawn();
+        self.wait();
+    }
+
+    fn spawn(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("broker.log")).expect("a log");
         let process = self
             .java()
@@ -156,6 +185,10 @@ impl Broker {
             .spawn()
             .expect("java runs");
         self.process = Some(process);
+    }
+
+    /// Waits until it answers.
+    fn wait(&mut self) {
         let mut waited = Duration::ZERO;
         while !self.answers() {
             let ended = self.process.as_mut().is_none_or(|process| !matches!(process.try_wait(), Ok(None)));
@@ -171,8 +204,15 @@ impl Broker {
         fs::read_to_string(self.path("broker.log")).unwrap_or_default()
     }
 
-    fn properties(&self, setup: &Setup) -> String {
+    fn controller_and_ports(&self) -> (u16, &[u16]) {
         let (controller, ports) = self.ports.split_last().expect("there is a port for the controller");
+        (*controller, ports)
+    }
+
+    fn properties(&self, setup: &Setup, id: usize, controllers: &[u16]) -> String {
+        let (controller, ports) = self.controller_and_ports();
+        let voter = |(index, port): (usize, &u16)| format!("{}@127.0.0.1:{port}", index + 1);
+        let voters = controllers.iter().enumerate().map(voter).collect::<Vec<_>>().join(",");
         let at = |host: &str| {
             let listeners = setup.listeners.iter().zip(ports);
             listeners.map(|(listener, port)| format!("{}://{host}:{port}", listener.name)).collect::<Vec<_>>().join(",")
@@ -180,10 +220,11 @@ impl Broker {
         let protocols: Vec<String> =
             setup.listeners.iter().map(|listener| format!("{}:{}", listener.name, listener.protocol)).collect();
         let mut properties = format!(
-            "{SETTINGS}process.roles=broker,controller\nnode.id=1\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
+            "{SETTINGS}{}process.roles=broker,controller\nnode.id={id}\n\
+             controller.quorum.voters={voters}\ncontroller.listener.names=CONTROLLER\n\
              listeners={},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={}\n\
              listener.security.protocol.map={},CONTROLLER:PLAINTEXT\ninter.broker.listener.name={}\nlog.dirs={}\n",
+            replication(controllers.len()),
             at("127.0.0.1"),
             at("localhost"),
             protocols.join(","),
@@ -239,6 +280,17 @@ impl Drop for Broker {
         }
         self.kill();
     }
+}
+
+fn replication(brokers: usize) -> String {
+    let replicas = brokers.min(REPLICAS_MAX);
+    let in_sync = replicas.min(2);
+    format!(
+        "default.replication.factor={replicas}\nmin.insync.replicas={in_sync}\n\
+         offsets.topic.replication.factor={replicas}\n\
+         share.coordinator.state.topic.min.isr={in_sync}\nshare.coordinator.state.topic.replication.factor={replicas}\n\
+         transaction.state.log.min.isr={in_sync}\ntransaction.state.log.replication.factor={replicas}\n"
+    )
 }
 
 /// The folder with the libraries, if there is one.
