@@ -91,7 +91,7 @@ impl Lowerer<'_> {
                 partition_by: table.partition_by.clone(),
             }),
             parallelism: self.graph.parallelism_of(&emitted.operators),
-            output: flagged(&emitted.schema, &schema),
+            output: as_declared(&emitted.schema, &schema),
         };
         self.graph.add_new(draft, &[emitted.feed(0, Routing::Local)]);
         Ok(())
@@ -130,12 +130,11 @@ fn cast_unless(is_fit: bool, expr: Expr, to: &DataType) -> Expr {
     if is_fit { expr } else { Expr::Cast(Cast::new(Box::new(expr), to.clone())) }
 }
 
-/// The schema with each column's metadata as in `known`. Only the sink has it: other operators compare schemas.
-fn flagged(schema: &SchemaRef, known: &Schema) -> SchemaRef {
-    if known.fields().iter().all(|field| field.metadata().is_empty()) {
-        return schema.clone();
-    }
-    let fields = schema.fields().iter().zip(known.fields());
-    let fields = fields.map(|(field, known)| field.as_ref().clone().with_metadata(known.metadata().clone()));
+/// The schema with each column's metadata as in `known`, and NULLs allowed where the table allows them: what a format writes follows the
+/// table, whatever query it comes from. Only the sink has it: other operators compare schemas.
+fn as_declared(schema: &Schema, known: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().zip(known.fields()).map(|(field, known)| {
+        field.as_ref().clone().with_nullable(known.is_nullable()).with_metadata(known.metadata().clone())
+    });
     Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }

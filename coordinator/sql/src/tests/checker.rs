@@ -51,14 +51,20 @@ fn check_operator(operator: &Operator, inputs: &[&Schema]) {
         }
         OperatorKind::Enumerate(_) => assert_eq!(operator.output, thalweg_types::graph::assignment_schema()),
         OperatorKind::Collect(_) | OperatorKind::Limit(_) => assert_eq!(*operator.output, *inputs[0]),
-        // A sink alone knows which columns are its connector's metadata.
-        OperatorKind::Sink(_) => assert_eq!(unflagged(&operator.output), *inputs[0]),
+        OperatorKind::Sink(_) => check_sink(inputs[0], &operator.output),
     }
 }
 
-fn unflagged(schema: &Schema) -> Schema {
-    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_metadata([].into()));
-    Schema::new(fields.collect::<Vec<_>>())
+/// A sink alone knows which columns are its connector's metadata, and what its table allows to be NULL.
+fn check_sink(input: &Schema, output: &Schema) {
+    let of = |schema: &Schema| {
+        let fields = schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone()));
+        fields.collect::<Vec<_>>()
+    };
+    assert_eq!(of(input), of(output));
+    for (given, taken) in input.fields().iter().zip(output.fields()) {
+        assert!(taken.is_nullable() || !given.is_nullable(), "{} takes no NULL", taken.name());
+    }
 }
 
 fn check_source(source: &SourceOperator, output: &Schema) {

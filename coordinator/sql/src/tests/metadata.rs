@@ -135,6 +135,18 @@ fn a_sink_gets_what_is_not_virtual_by_the_types_of_its_connector() {
 }
 
 #[test]
+fn what_a_sink_writes_does_not_depend_on_the_query() {
+    let tables =
+        "CREATE TABLE g (a BIGINT, b STRING, c BIGINT NOT NULL) WITH ('connector' = 'stdin', 'format' = 'json');
+        CREATE TABLE s (a BIGINT, b STRING, c BIGINT NOT NULL) WITH ('connector' = 'blackhole');";
+    for query in ["SELECT a, b, c FROM g", "SELECT c, 'x', c FROM g", "VALUES (1, 'a', 1)", "VALUES (NULL, NULL, 1)"] {
+        let graph = graph(&format!("{tables} INSERT INTO s {query}"));
+        let columns = columns(&sink(&graph).output);
+        assert_eq!(columns, ["a BIGINT", "b STRING", "c BIGINT NOT NULL"], "{query}");
+    }
+}
+
+#[test]
 fn a_table_of_metadata_alone_can_be_read() {
     let graph = graph(&(topic("k", "`offset` BIGINT METADATA") + "SELECT `offset` FROM k"));
     assert_eq!(columns(&source(&graph).1.physical), ["offset BIGINT NOT NULL <- offset"]);
