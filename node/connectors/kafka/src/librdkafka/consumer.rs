@@ -255,10 +255,13 @@ impl PartitionReader for RdReader {
             if let Some(error) = &self.failed {
                 return Err(error.clone());
             }
-            if let Some(told) = self.pending.take()
-                && let Some(fetched) = self.tell(told)
-            {
-                return Ok(fetched);
+            if let Some(told) = self.pending.take() {
+                match self.tell(told) {
+                    Some(fetched) => return Ok(fetched),
+                    // Behind a failure that does not pass there may be records, but some may be missing before them.
+                    None if self.failed.is_some() => continue,
+                    None => {}
+                }
             }
             let records = self.take(records_max.max(1));
             if !records.is_empty() {
@@ -297,13 +300,13 @@ impl PartitionReader for RdReader {
 }
 
 impl RdReader {
-    /// Takes records from the queue, up to what else is told there.
+    /// Takes records from the queue, up to a failure.
     fn take(&mut self, records_max: usize) -> Vec<Record> {
         let mut records = Vec::new();
         for polled in native::poll(&self.queue, records_max) {
             match polled {
                 Polled::Record(record) => {
-                    // An end that was told before has moved.
+                    // An end that was told before has moved. It is no failure: nothing is taken behind one.
                     self.pending = None;
                     self.position = record.offset + 1;
                     records.push(record);

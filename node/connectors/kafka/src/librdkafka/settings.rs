@@ -55,6 +55,8 @@ pub(super) fn consumer(config: &ClientConfig, isolation: Isolation, share: Share
     own.extend([
         ("allow.auto.create.topics", "false".to_owned()),
         ("auto.offset.reset", "error".to_owned()),
+        // What was damaged on its way or on a broker's disk is told of, and not given as something else.
+        ("check.crcs", "true".to_owned()),
         ("enable.auto.commit", "false".to_owned()),
         ("enable.auto.offset.store", "false".to_owned()),
         ("enable.partition.eof", "true".to_owned()),
@@ -148,6 +150,7 @@ mod tests {
         assert_eq!(native.get("client.id"), Some("mine"));
         assert_eq!(native.get("fetch.wait.max.ms"), Some("7"));
         assert_eq!(native.get("enable.auto.commit"), Some("false"));
+        assert_eq!(native.get("check.crcs"), Some("true"));
         assert_eq!(native.get("queued.max.messages.kbytes"), Some("256"));
         assert_eq!(native.get(ISOLATION), Some("read_committed"));
         assert!(consumer(&given, Isolation::ReadUncommitted, share).is_err());

@@ -56,6 +56,27 @@ impl Harness for Apache {
     }
 }
 
+impl Apache {
+    /// A topic with one partition.
+    async fn topic(&self, name: &str) -> TopicPartition {
+        let topic = NewTopic { name: name.to_owned(), partitions: 1, config: [].into() };
+        let created = self.kafka.admin(&self.config()).expect("a client").create_topic(&topic).await;
+        assert_eq!(created, Ok(true), "{name}");
+        TopicPartition { topic: name.into(), partition: 0 }
+    }
+}
+
+fn record(of: &TopicPartition, value: &'static str) -> NewRecord {
+    NewRecord {
+        topic: of.topic.clone(),
+        partition: Some(of.partition),
+        key: None,
+        value: Some(Bytes::from_static(value.as_bytes())),
+        headers: Vec::new(),
+        timestamp_ms: None,
+    }
+}
+
 fn failed<T>(result: Result<T, String>) -> Result<(), KafkaError> {
     result.map(drop).map_err(|reason| KafkaError::Broken { reason })
 }
@@ -69,7 +90,37 @@ async fn librdkafka_with_apache_kafka_passes_the_suite() {
     let failed: Vec<_> = stream::iter(checks()).map(run_one).buffer_unordered(AT_ONCE).collect().await;
     let failed: Vec<String> = failed.into_iter().flatten().map(|error| error.to_string()).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+    a_damaged_batch_is_passed_over_by_nobody(apache.as_ref(), &broker).await;
     a_broker_that_comes_back_is_found_again(apache.as_ref(), &mut broker).await;
+}
+
+/// Neither what is in it nor what comes behind it is given, whatever is asked for at once.
+async fn a_damaged_batch_is_passed_over_by_nobody(apache: &Apache, broker: &Broker) {
+    let of = apache.topic("damaged").await;
+    let mut producer = apache.kafka.producer(&apache.config()).expect("a client");
+    for value in ["whole", "DAMAGED", "behind it"] {
+        producer.send(vec![record(&of, value)]).await.expect("it is handed over");
+        producer.flush().await.expect("it is written");
+    }
+    broker.damage(&of, b"DAMAGED");
+    for records_max in [1, 100] {
+        let consumer = apache.kafka.consumer(&apache.config(), Isolation::ReadCommitted).expect("a client");
+        let mut reader = consumer.read(&of, 0).await.expect("a reader");
+        // All of it has come when it is asked for.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut values = Vec::new();
+        let told = loop {
+            match reader.next(records_max).await {
+                Ok(Fetched::Records(records)) => values.extend(records.into_iter().filter_map(|record| record.value)),
+                Ok(Fetched::CaughtUp) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(values, ["whole"]);
+        let names_it = |reason: &String| reason.contains("damaged-0") && reason.contains("offset 1");
+        assert!(matches!(&told, KafkaError::Broken { reason } if names_it(reason)), "{told:?}");
+        assert_eq!(reader.next(records_max).await, Err(told), "it is told from then on");
+    }
 }
 
 /// With the same broker, since each takes its time to start.
@@ -77,17 +128,8 @@ async fn a_broker_that_comes_back_is_found_again(apache: &Apache, broker: &mut B
     let (kafka, mut config) = (&apache.kafka, apache.config());
     config.properties.insert("socket.timeout.ms".to_owned(), "3000".to_owned());
     let admin = kafka.admin(&config).expect("a client");
-    let topic = NewTopic { name: "restarted".to_owned(), partitions: 1, config: [].into() };
-    assert_eq!(admin.create_topic(&topic).await, Ok(true));
-    let of = TopicPartition { topic: "restarted".into(), partition: 0 };
-    let record = |value: &'static str| NewRecord {
-        topic: of.topic.clone(),
-        partition: Some(0),
-        key: None,
-        value: Some(Bytes::from_static(value.as_bytes())),
-        headers: Vec::new(),
-        timestamp_ms: None,
-    };
+    let of = apache.topic("restarted").await;
+    let record = |value: &'static str| record(&of, value);
     let transactions = Transactions { id: "restarted".to_owned(), timeout_ms: 120_000 };
     let mut producer = kafka.transactional(&config, &transactions).expect("a client");
     producer.init().await.expect("it takes its id");

@@ -29,10 +29,12 @@ pub(in crate::librdkafka) enum Polled {
     Failed(Failure),
 }
 
-/// Takes what is in a partition's queue, without waiting.
+/// Takes what is in a partition's queue, without waiting. A failure is the last that is taken: what comes behind it is nobody's who has not
+/// dealt with it.
 pub(in crate::librdkafka) fn poll(queue: &Queue, events_max: usize) -> Vec<Polled> {
     let mut taken = Taken::default();
     while taken.events.len() < events_max.min(EVENTS_MAX)
+        && !matches!(taken.events.last(), Some((Polled::Failed(_), _)))
         && let Some(event) = Event::take(queue)
     {
         taken.add(&event);

@@ -7,6 +7,7 @@ mod certificates;
 
 use std::{
     env, fmt, fs,
+    io::{Seek as _, SeekFrom, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -17,6 +18,7 @@ use std::{
 use tempfile::TempDir;
 
 pub use self::certificates::Certificates;
+use crate::TopicPartition;
 
 /// Names the folder with the libraries.
 const VARIABLE: &str = "THALWEG_KAFKA";
@@ -196,6 +198,20 @@ impl Broker {
             thread::sleep(LOOK_EACH);
             waited += LOOK_EACH;
         }
+    }
+
+    /// Changes a byte of what a partition has on disk, in the first place where these bytes stand. A running broker gives what is on disk
+    /// without a look at it; one that was killed cuts the log there when it starts again.
+    ///
+    /// # Panics
+    /// If they stand nowhere in its first segment.
+    pub fn damage(&self, of: &TopicPartition, bytes: &[u8]) {
+        let segment = self.path("log").join(of.to_string()).join("00000000000000000000.log");
+        let log = fs::read(&segment).expect("the partition has a segment");
+        let at = log.windows(bytes.len()).position(|window| window == bytes).expect("the bytes stand there");
+        let mut file = fs::File::options().write(true).open(&segment).expect("the segment can be changed");
+        file.seek(SeekFrom::Start(at as u64)).expect("there is such a place");
+        file.write_all(&[!bytes[0]]).expect("the segment can be changed");
     }
 
     /// What the broker has logged: warnings and errors.
