@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use crate::{KafkaError, TokenSource, TopicPartition};
 
-/// Opens clients. No client connects before it is asked something.
+/// Opens clients. No client connects before it is asked something, and none creates a topic but by `Admin::create_topic`, whatever brokers
+/// would do by themselves.
 pub trait Kafka: Send + Sync + fmt::Debug {
     /// A client that asks about topics, offsets and groups.
     ///

@@ -17,7 +17,7 @@ pub(crate) const DELIVERY_MS_DEFAULT: u64 = 120_000;
 
 /// Properties that nobody may give, and why.
 const RESERVED: &[(&str, &str)] = &[
-    ("allow.auto.create.topics", "reading creates no topics"),
+    ("allow.auto.create.topics", "neither reading nor writing creates topics"),
     ("auto.commit.enable", "offsets are committed when a checkpoint is complete"),
     ("auto.offset.reset", "an offset that is gone is told of, and the table's options say what becomes of it"),
     ("enable.auto.commit", "offsets are committed when a checkpoint is complete"),

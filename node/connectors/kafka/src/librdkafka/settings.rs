@@ -53,7 +53,6 @@ pub(super) fn consumer(config: &ClientConfig, isolation: Isolation, share: Share
     // A record of the largest size has to come through.
     let broker_fetch = (share.bytes / 2).clamp(FETCH_BYTES_MAX, BROKER_FETCH_BYTES_MAX).max(record_bytes_max(config));
     own.extend([
-        ("allow.auto.create.topics", "false".to_owned()),
         ("auto.offset.reset", "error".to_owned()),
         // What was damaged on its way or on a broker's disk is told of, and not given as something else.
         ("check.crcs", "true".to_owned()),
@@ -112,6 +111,8 @@ fn record_bytes_max(config: &ClientConfig) -> u64 {
 
 fn common(config: &ClientConfig) -> Result<BTreeMap<&'static str, String>, KafkaError> {
     Ok(BTreeMap::from([
+        // Clients that write would let brokers create what is missing, with the brokers' own number of partitions and cleanup policy.
+        ("allow.auto.create.topics", "false".to_owned()),
         ("client.id", "thalweg".to_owned()),
         // The newest broker's answers tell of changes of leaders; those that are away are asked again soon.
         ("reconnect.backoff.ms", "100".to_owned()),
@@ -155,6 +156,20 @@ mod tests {
         assert_eq!(native.get(ISOLATION), Some("read_committed"));
         assert!(consumer(&given, Isolation::ReadUncommitted, share).is_err());
         assert_eq!(admin(&given).unwrap().get(ISOLATION), None);
+    }
+
+    #[test]
+    fn no_client_lets_brokers_create_topics() {
+        let (given, share) = (config(&[]), Share { partitions: 16, bytes: 8 << 20 });
+        let transactions = Transactions { id: "id".to_owned(), timeout_ms: 9_000 };
+        for native in [
+            admin(&given),
+            consumer(&given, Isolation::ReadCommitted, share),
+            producer(&given, None),
+            producer(&given, Some(&transactions)),
+        ] {
+            assert_eq!(native.unwrap().get("allow.auto.create.topics"), Some("false"));
+        }
     }
 
     #[test]

@@ -27,7 +27,6 @@ const START_LIMIT: Duration = Duration::from_secs(180);
 const LOOK_EACH: Duration = Duration::from_millis(100);
 /// What suits tests: internal topics are small, and what has a time limit is looked after often.
 const SETTINGS: &str = "\
-auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 log.retention.check.interval.ms=500
 log.retention.ms=-1

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Check,
-    world::{World, all, first_of, partition},
+    world::{World, all, first_of, keyed, partition, to},
 };
 use crate::{Isolation, KafkaError, NewTopic, Topic, Wanted};
 
@@ -12,6 +12,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "topics are described", run: |world| Box::pin(described(world)) },
     Check { name: "a topic made anew has another id", run: |world| Box::pin(anew(world)) },
     Check { name: "a topic that exists is not created", run: |world| Box::pin(exists(world)) },
+    Check { name: "no client creates a topic by the way", run: |world| Box::pin(by_the_way(world)) },
     Check { name: "a topic that cannot be is refused", run: |world| Box::pin(impossible(world)) },
     Check { name: "the configuration of a topic is told", run: |world| Box::pin(configuration(world)) },
     Check { name: "offsets of a group are kept", run: |world| Box::pin(groups(world)) },
@@ -53,6 +54,25 @@ async fn exists(world: &World<'_>) {
     assert_eq!(world.admin().create_topic(&again).await, Ok(false));
     let named = world.admin().topics(&Wanted::Named(vec![topic.to_string()])).await.expect("it is told");
     assert_eq!(named[0].partitions, 2);
+}
+
+async fn by_the_way(world: &World<'_>) {
+    let missing = world.named("missing");
+    let topic = missing.clone().into();
+    let no_topic = KafkaError::NoTopic { topic: missing.clone() };
+    let is_missing = async || world.admin().topics(&Wanted::Named(vec![missing.clone()])).await == Ok(Vec::new());
+    assert!(is_missing().await);
+    let mut producer = world.transactional("p");
+    producer.init().await.expect("it takes its id");
+    producer.begin().await.expect("it begins");
+    let sent = producer.send(vec![to(&topic, 0, "x")]).await;
+    assert_eq!(if sent.is_ok() { producer.flush().await } else { sent }, Err(no_topic.clone()));
+    let mut producer = world.producer();
+    let sent = producer.send(vec![keyed(&topic, "k", "x")]).await;
+    assert_eq!(if sent.is_ok() { producer.flush().await } else { sent }, Err(no_topic.clone()));
+    let mut reader = world.reader(&topic, 0, Isolation::ReadCommitted).await;
+    assert_eq!(reader.next(1).await, Err(no_topic));
+    assert!(is_missing().await, "a client has created it");
 }
 
 async fn impossible(world: &World<'_>) {
