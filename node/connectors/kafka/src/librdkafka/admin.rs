@@ -76,6 +76,9 @@ impl RdAdmin {
         }
         loop {
             if let Some(answer) = native::take_answer(&queue) {
+                if answer.is_ok() {
+                    self.context.on_let_in();
+                }
                 return Ok(answer);
             }
             tokio::select! {
@@ -120,7 +123,7 @@ impl RdAdmin {
             told = asked => told?,
             error = self.context.denied() => return Err(error),
         };
-        told.map_err(|error| {
+        told.inspect(|_| self.context.on_let_in()).map_err(|error| {
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
             let failure = Failure { code, reason: error.to_string() };
             self.named(self.context.error_of(&failure, Place::Nowhere))

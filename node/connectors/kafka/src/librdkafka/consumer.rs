@@ -324,6 +324,7 @@ impl RdReader {
     /// The client can read.
     fn on_told(&mut self) {
         self.since = self.lease.client.context.now();
+        self.lease.client.context.on_let_in();
         self.doubt = None;
     }
 

@@ -32,6 +32,9 @@ use crate::{KafkaError, TokenError, TokenSource, TopicPartition};
 
 /// librdkafka repeats what is wrong twice a minute at least, so what is older is over.
 const TROUBLE_AGE: Duration = Duration::from_secs(45);
+/// A cluster that has let a client in refuses it only if it does so again and again, for so long, and lets it in nowhere between: a broker may not
+/// know yet who may come in when it has just started. librdkafka tells it again after half a minute.
+const REFUSED_FOR: Duration = Duration::from_secs(25);
 /// A source of tokens that takes longer holds the client's events up.
 const TOKEN_LIMIT: Duration = Duration::from_secs(20);
 /// So many records make those look again who wait for room.
@@ -54,9 +57,33 @@ struct Told {
 struct Troubles {
     /// What was told last, and when.
     last: Option<(String, Duration)>,
-    denied: Option<String>,
+    /// That brokers do not believe who the client says it is, as they have told since they last let it in.
+    refusal: Option<Refusal>,
+    /// Whether a broker ever let it in.
+    was_let_in: bool,
     /// Whether tokens could not be had for now: then brokers do not refuse them.
     lacks_token: bool,
+}
+
+struct Refusal {
+    reason: String,
+    /// When it was told first, and last.
+    first: Duration,
+    last: Duration,
+}
+
+impl Troubles {
+    fn on_refused(&mut self, reason: &str, now: Duration) {
+        let first = self.refusal.as_ref().map_or(now, |refusal| refusal.first);
+        self.refusal = Some(Refusal { reason: reason.to_owned(), first, last: now });
+    }
+
+    /// Why the cluster refuses the client, if it does.
+    fn denial(&self, now: Duration) -> Option<&str> {
+        let Refusal { reason, first, last } = self.refusal.as_ref()?;
+        let is_sure = !self.was_let_in || last.saturating_sub(*first) >= REFUSED_FOR;
+        (is_sure && now.saturating_sub(*last) < TROUBLE_AGE).then_some(reason)
+    }
 }
 
 /// What became of records.
@@ -124,10 +151,16 @@ impl Context {
         }
     }
 
-    /// Why the cluster refuses this client, if it does.
+    /// Why the cluster refuses this client, if it does: brokers do not believe who it says it is.
     pub(super) fn denial(&self) -> Option<KafkaError> {
-        let denied = self.0.trouble.lock().denied.clone();
-        denied.map(|reason| KafkaError::Denied { reason })
+        let trouble = self.0.trouble.lock();
+        trouble.denial(self.now()).map(|reason| KafkaError::Denied { reason: reason.to_owned() })
+    }
+
+    /// A broker has answered what the client has asked, so it has let it in.
+    pub(super) fn on_let_in(&self) {
+        let mut trouble = self.0.trouble.lock();
+        (trouble.was_let_in, trouble.refusal) = (true, None);
     }
 
     /// Waits until the cluster refuses this client.
@@ -184,8 +217,7 @@ impl Context {
         self.0.deliveries.failed.lock().take()
     }
 
-    fn on_denied(&self, reason: String) {
-        self.0.trouble.lock().denied.get_or_insert(reason);
+    fn tell_denial(&self) {
         self.0.denied.notify_waiters();
         self.0.deliveries.room.notify_waiters();
     }
@@ -222,17 +254,20 @@ impl ClientContext for Context {
         }
         let now = self.0.clock.monotonic();
         let is_denied = {
-            let mut trouble = self.0.trouble.lock();
+            let trouble = &mut *self.0.trouble.lock();
             // That all brokers are down is told after why the last one is.
             let is_summary = code == RDKafkaErrorCode::AllBrokersDown && trouble.last.is_some();
             match &mut trouble.last {
                 Some((_, at)) if is_summary => *at = now,
                 last => *last = Some((reason.to_owned(), now)),
             }
-            is_unknown_here(code) && !trouble.lacks_token
+            if is_unknown_here(code, reason) && !trouble.lacks_token {
+                trouble.on_refused(reason, now);
+            }
+            trouble.denial(now).is_some()
         };
         if is_denied {
-            self.on_denied(reason.to_owned());
+            self.tell_denial();
         }
     }
 
@@ -245,6 +280,12 @@ impl ClientContext for Context {
         let late = |_| TokenError::Unavailable { reason: format!("there was no token within {TOKEN_LIMIT:?}") };
         let got = got.map_err(late).and_then(|got| got);
         self.0.trouble.lock().lacks_token = matches!(got, Err(TokenError::Unavailable { .. }));
+        // librdkafka tells the same reason only once, though it asks again and again.
+        if let Err(error @ TokenError::Denied { .. }) = &got {
+            let now = self.now();
+            self.0.trouble.lock().on_refused(&error.to_string(), now);
+            self.tell_denial();
+        }
         let token = got?;
         Ok(OAuthToken {
             token: token.value,
@@ -271,8 +312,12 @@ impl ProducerContext for Context {
             }
         }
         let done = deliveries.done.fetch_add(1, Ordering::AcqRel) + 1;
-        if result.is_err() || done.is_multiple_of(WAKE_EACH) || deliveries.outstanding() == 0 {
+        let is_pause = done.is_multiple_of(WAKE_EACH) || deliveries.outstanding() == 0;
+        if result.is_err() || is_pause {
             deliveries.room.notify_waiters();
+        }
+        if result.is_ok() && is_pause {
+            self.on_let_in();
         }
     }
 }
@@ -283,4 +328,68 @@ fn reason_of(code: RDKafkaErrorCode) -> String {
     // It is shown as `Name (text)`.
     let inner = text.split_once(" (").and_then(|(_, inner)| inner.strip_suffix(')'));
     inner.map_or_else(|| text.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::seams::seams;
+
+    const REFUSED: &str = "broker:9092: SASL authentication error: Authentication failed";
+
+    fn tell(context: &Context, reason: &str) {
+        context.error(NativeError::Global(RDKafkaErrorCode::Authentication), reason);
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_was_never_let_in_is_denied_at_once() {
+        let context = Context::new(seams().clock, None);
+        tell(&context, REFUSED);
+        assert_eq!(context.denied().await, KafkaError::Denied { reason: REFUSED.to_owned() });
+        context.on_let_in();
+        assert_eq!(context.denial(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_is_not_repeated_is_over() {
+        let context = Context::new(seams().clock, None);
+        tell(&context, REFUSED);
+        pass(TROUBLE_AGE.as_secs()).await;
+        assert_eq!(context.denial(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_was_let_in_is_denied_after_a_while_only() {
+        let context = Context::new(seams().clock, None);
+        context.on_let_in();
+        for is_let_in_between in [true, false] {
+            tell(&context, REFUSED);
+            assert_eq!(context.denial(), None);
+            pass(30).await;
+            if is_let_in_between {
+                context.on_let_in();
+            }
+            tell(&context, REFUSED);
+            assert_eq!(context.denial().is_none(), is_let_in_between);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_lost_in_a_handshake_is_no_refusal() {
+        let context = Context::new(seams().clock, None);
+        let lost = "broker:9092: SASL PLAIN mechanism handshake failed: Local: Broker transport failure: broker's supported \
+                    mechanisms: (n/a)";
+        tell(&context, lost);
+        tell(&context, "broker:9092: Disconnected: hung up from peer in state AUTH_LEGACY");
+        assert_eq!(context.denial(), None);
+        assert!(context.trouble_since(Duration::ZERO).is_some());
+        let answered = "broker:9092: SASL PLAIN mechanism handshake failed: Broker: Unsupported SASL mechanism: broker's \
+                        supported mechanisms: SCRAM-SHA-512";
+        tell(&context, answered);
+        assert!(context.denial().is_some());
+    }
 }

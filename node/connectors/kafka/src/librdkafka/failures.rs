@@ -96,12 +96,20 @@ pub(super) fn kind_of(code: Code) -> Kind {
     }
 }
 
-/// Whether brokers do not believe who the client says it is. Then none of its calls is answered.
-pub(super) fn is_unknown_here(code: Code) -> bool {
-    matches!(
+/// What librdkafka tells of a handshake that no broker has answered, though with the code of a refusal: the list of mechanisms is missing.
+const UNANSWERED: &str = "supported mechanisms: (n/a)";
+/// What it tells in the same way of a connection that was lost while it was authenticated at a broker before 1.0. Those end it to refuse
+/// somebody, too, so that they cannot be told apart.
+const HUNG_UP: &str = "hung up from peer in state AUTH";
+
+/// Whether a broker has answered that it does not believe who the client says it is, by the code and the text of an event. Then none of the
+/// client's calls is answered.
+pub(super) fn is_unknown_here(code: Code, reason: &str) -> bool {
+    let is_refusal = matches!(
         code,
         Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism | Code::IllegalSASLState
-    )
+    );
+    is_refusal && !reason.contains(UNANSWERED) && !reason.contains(HUNG_UP)
 }
 
 /// Where something failed.

@@ -305,6 +305,7 @@ impl TransactionalProducer for RdProducer {
         let ended = self.turns("kafka-init", |client, turn| client.init_transactions(turn)).await;
         self.unfinished = false;
         ended.map_err(|failed| self.error_of(failed))?;
+        self.context.on_let_in();
         self.close_transaction();
         Ok(())
     }

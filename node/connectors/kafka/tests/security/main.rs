@@ -1,5 +1,7 @@
 //! Who may speak to a broker of Apache Kafka, and what somebody is told who may not. One broker listens in all ways.
 
+mod proxy;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -14,6 +16,8 @@ use thalweg_kafka::{
         seams::seams,
     },
 };
+
+use self::proxy::Proxy;
 
 /// The name and the password that the broker knows.
 const USER: (&str, &str) = ("alice", "correct horse");
@@ -203,6 +207,11 @@ async fn brokers_let_in_who_they_know_and_say_why_not() {
     };
     plain(password).works("plain").await;
     plain("wrong horse").is_denied("Authentication failed").await;
+    let proxy = Proxy::start(broker.address_of("SASLPLAIN"));
+    let mut cut = plain(password);
+    cut.properties.push(("bootstrap.servers", proxy.address()));
+    cut.works("cut").await;
+    assert!(proxy.cut() >= 3, "each of three clients lost a connection");
 
     let scram = |password: &str, authority: &str| {
         Way::new(
