@@ -21,7 +21,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rdkafka::{
-    Offset,
+    ClientConfig as NativeConfig, Offset,
     consumer::{BaseConsumer, Consumer as _},
     error::RDKafkaErrorCode,
 };
@@ -48,6 +48,8 @@ pub(super) struct RdConsumer {
     /// Makes what a client tells go somewhere.
     new_context: Box<dyn Fn() -> Result<Context, KafkaError> + Send + Sync>,
     reading: Arc<Reading>,
+    /// Held while a client is made, so that those who wait for one do not make another.
+    opening: tokio::sync::Mutex<()>,
 }
 
 /// The partitions that are read, and by which clients.
@@ -85,44 +87,60 @@ impl RdConsumer {
         isolation: Isolation,
         new_context: Box<dyn Fn() -> Result<Context, KafkaError> + Send + Sync>,
     ) -> Result<Self, KafkaError> {
-        let consumer = Self { config: config.clone(), isolation, new_context, reading: Arc::default() };
+        let opening = tokio::sync::Mutex::default();
+        let consumer = Self { config: config.clone(), isolation, new_context, reading: Arc::default(), opening };
         // So that properties that do not fit are told of now.
-        let first = consumer.open(0)?;
+        let first = consumer.prepare(0)?.open()?;
         consumer.reading.state.lock().clients.push(first);
         Ok(consumer)
     }
 
-    /// Makes the client number `index`.
-    fn open(&self, index: usize) -> Result<Arc<ReadingClient>, KafkaError> {
+    /// What the client number `index` is made of.
+    fn prepare(&self, index: usize) -> Result<Prepared, KafkaError> {
         let doublings = u32::try_from(index).unwrap_or(u32::MAX).min(32);
         let partitions = PARTITIONS_FIRST << doublings;
         let share = Share { partitions, bytes: self.config.queue_bytes >> (doublings + 1) };
         let native = settings::consumer(&self.config, self.isolation, share)?;
-        let context = (self.new_context)()?;
+        let partitions_max = if index > 16 { u64::MAX } else { partitions };
+        Ok(Prepared { native, context: (self.new_context)()?, partitions_max })
+    }
+
+    /// A client that has room for a partition; it counts there from now on.
+    async fn client_with_room(&self) -> Result<Arc<ReadingClient>, KafkaError> {
+        if let Some(client) = self.reading.client_with_room() {
+            return Ok(client);
+        }
+        let _opening = self.opening.lock().await;
+        loop {
+            // Another call may have made it meanwhile.
+            if let Some(client) = self.reading.client_with_room() {
+                return Ok(client);
+            }
+            let prepared = self.prepare(self.reading.state.lock().clients.len())?;
+            // Files are read, and threads begin.
+            let opened = threads::call("kafka-open", move || prepared.open()).await??;
+            self.reading.state.lock().clients.push(opened);
+        }
+    }
+}
+
+/// A client that is about to be made.
+struct Prepared {
+    native: NativeConfig,
+    context: Context,
+    partitions_max: u64,
+}
+
+impl Prepared {
+    fn open(self) -> Result<Arc<ReadingClient>, KafkaError> {
+        let Self { native, context, partitions_max } = self;
         let created = native.create_with_context::<_, BaseConsumer<_>>(context.clone());
         let consumer = Arc::new(created.map_err(|error| super::refused(&error))?);
         threads::serve("kafka-consumer", consumer.clone(), |consumer| {
             // Records come by the queues of partitions; here are events, which the context has seen by now.
             drop(consumer.poll(threads::TICK));
         })?;
-        let partitions_max = if index > 16 { u64::MAX } else { partitions };
         Ok(Arc::new(ReadingClient { consumer, context, partitions_max, partitions: AtomicU64::new(0) }))
-    }
-
-    /// A client that has room for a partition; it counts there from now on.
-    fn client_with_room(&self) -> Result<Arc<ReadingClient>, KafkaError> {
-        let mut state = self.reading.state.lock();
-        let has_room = |client: &&Arc<ReadingClient>| client.partitions.load(Ordering::Relaxed) < client.partitions_max;
-        let client = match state.clients.iter().find(has_room) {
-            Some(client) => client.clone(),
-            None => {
-                let next = self.open(state.clients.len())?;
-                state.clients.push(next.clone());
-                next
-            }
-        };
-        client.partitions.fetch_add(1, Ordering::Relaxed);
-        Ok(client)
     }
 }
 
@@ -132,11 +150,9 @@ impl Consumer for RdConsumer {
         if offset < 0 {
             return Err(KafkaError::OffsetOutOfRange { partition: partition.clone(), offset });
         }
-        self.reading.enter(partition).await?;
-        let reading = self.reading.clone();
-        let of = partition.clone();
-        let client = self.client_with_room().inspect_err(|_| reading.leave(&of))?;
-        let lease = Arc::new(Lease { reading, client: client.clone(), of });
+        let entered = self.reading.enter(partition).await?;
+        let client = self.client_with_room().await?;
+        let lease = entered.lease(client.clone());
         let shared: Arc<dyn Client> = client.consumer.clone();
         // Before anything is fetched, so that no record is put elsewhere.
         let queue = Queue::of_partition(shared, &partition.topic, partition.partition)
@@ -150,8 +166,17 @@ impl Consumer for RdConsumer {
 }
 
 impl Reading {
+    /// A client that has room for a partition, which counts there from now on; `None`: none has.
+    fn client_with_room(&self) -> Option<Arc<ReadingClient>> {
+        let state = self.state.lock();
+        let has_room = |client: &&Arc<ReadingClient>| client.partitions.load(Ordering::Relaxed) < client.partitions_max;
+        let client = state.clients.iter().find(has_room)?.clone();
+        client.partitions.fetch_add(1, Ordering::Relaxed);
+        Some(client)
+    }
+
     /// Waits until the partition is let go, if its last reader was dropped just now.
-    async fn enter(&self, of: &TopicPartition) -> Result<(), KafkaError> {
+    async fn enter(self: &Arc<Self>, of: &TopicPartition) -> Result<Entered, KafkaError> {
         loop {
             let left = self.left.notified();
             tokio::pin!(left);
@@ -161,7 +186,7 @@ impl Reading {
                 match state.partitions.get(of) {
                     None => {
                         state.partitions.insert(of.clone(), Use::Read);
-                        return Ok(());
+                        return Ok(Entered(Some((self.clone(), of.clone()))));
                     }
                     Some(Use::Read) => return Err(KafkaError::Broken { reason: format!("{of} has a reader already") }),
                     Some(Use::Leaving) => {}
@@ -174,6 +199,24 @@ impl Reading {
     fn leave(&self, of: &TopicPartition) {
         self.state.lock().partitions.remove(of);
         self.left.notify_waiters();
+    }
+}
+
+/// A partition that is about to be read: its call may be dropped while it waits for a client.
+struct Entered(Option<(Arc<Reading>, TopicPartition)>);
+
+impl Entered {
+    fn lease(mut self, client: Arc<ReadingClient>) -> Arc<Lease> {
+        let (reading, of) = self.0.take().expect("it is taken here only, and `self` ends here");
+        Arc::new(Lease { reading, client, of })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some((reading, of)) = self.0.take() {
+            reading.leave(&of);
+        }
     }
 }
 

@@ -59,9 +59,12 @@ pub(super) fn flush(client: &dyn Client, timeout_ms: i32) -> bool {
     flushed == bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
 
-/// Gives up all records that are not acknowledged.
+/// Gives up all records that are not acknowledged. Does not wait for those of librdkafka's threads that have them: they may be looking a name
+/// up, for many seconds.
 pub(super) fn purge(client: &dyn Client) {
-    let flags = bindings::RD_KAFKA_PURGE_F_QUEUE | bindings::RD_KAFKA_PURGE_F_INFLIGHT;
+    let flags = bindings::RD_KAFKA_PURGE_F_QUEUE
+        | bindings::RD_KAFKA_PURGE_F_INFLIGHT
+        | bindings::RD_KAFKA_PURGE_F_NON_BLOCKING;
     // It fails only for consumers and for unknown flags.
     // SAFETY: the client lives, and the function may be called by any thread.
     unsafe { bindings::rd_kafka_purge(client.handle(), flags) };
