@@ -56,6 +56,11 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 const RECORDS_MAX: usize = 1000;
 /// How long a commit may take behind the timeout of its transaction: by then brokers have committed it or aborted it.
 const COMMIT_SLACK: Duration = Duration::from_secs(10);
+/// How long a transaction that has failed may take to be aborted. If it is not, brokers do it after its timeout.
+const ABORTED_WITHIN: Duration = Duration::from_secs(5);
+/// Progress may stand behind an open transaction of another job's sink, whose timeout may be longer than this one's: so long at least it is waited
+/// for.
+const READ_WITHIN_MIN: Duration = Duration::from_mins(1);
 /// What a client needs at least for its queue.
 const QUEUE_BYTES_MIN: u64 = 1 << 20;
 
@@ -167,7 +172,8 @@ impl KafkaCommitter {
         ready.map_err(|unread| self.unread(epoch, unread))?;
         let key = ProgressKey::of(&self.identity);
         let read = async || {
-            let read = progress::read(self.kafka.as_ref(), &config, progress_topic, &key, *transaction_timeout).await;
+            let within = (*transaction_timeout).max(READ_WITHIN_MIN);
+            let read = progress::read(self.kafka.as_ref(), &config, progress_topic, &key, within).await;
             read.map_err(|unread| self.unread(epoch, unread))
         };
         let early = if bug::is_active(Bug::ProgressBeforeInit) { Some(read().await?) } else { None };
@@ -187,8 +193,30 @@ impl KafkaCommitter {
         Ok(Session { producer, progress, servers: servers.clone() })
     }
 
-    /// Writes the rows and the progress in one transaction. After an error it is not known whether it is committed.
+    /// Writes the rows and the progress in one transaction. After an error it is not known whether it is committed. If it cannot be, it is
+    /// aborted: while it is open it holds back all who read committed records of its partitions.
     async fn write(&self, epoch: &Epoch<'_>, producer: &mut dyn TransactionalProducer) -> Result<(), Trouble> {
+        let mut is_decided = false;
+        let written = self.write_and_commit(epoch, producer, &mut is_decided).await;
+        let is_doomed = match &written {
+            Ok(()) => false,
+            Err(Trouble::Again(KafkaError::Aborted { .. })) => true,
+            Err(Trouble::Again(_) | Trouble::Stop(_)) => !is_decided,
+        };
+        if is_doomed {
+            // Whoever comes next does it too, by taking the id; but that may be late.
+            timeout(ABORTED_WITHIN, producer.abort()).await.map(drop).ok();
+        }
+        written
+    }
+
+    /// `is_decided`: whether the commit was begun, so that brokers may have it already.
+    async fn write_and_commit(
+        &self,
+        epoch: &Epoch<'_>,
+        producer: &mut dyn TransactionalProducer,
+        is_decided: &mut bool,
+    ) -> Result<(), Trouble> {
         let began = self.seams.clock.monotonic();
         let limit = self.options.transaction_timeout + COMMIT_SLACK;
         let write = async {
@@ -206,11 +234,14 @@ impl KafkaCommitter {
                     }
                 }
             }
+            // Other sinks' committers read the partition of progress. It is in this transaction only when all rows are written.
+            producer.flush().await.map_err(trouble)?;
             if !bug::is_active(Bug::CommitWithoutProgress) {
                 let key = ProgressKey::of(&self.identity);
                 let record = epoch.progress.record(&self.options.progress_topic, &key);
                 producer.send(vec![record]).await.map_err(trouble)?;
             }
+            *is_decided = true;
             producer.commit().await.map_err(trouble)
         };
         let written = timeout(limit, write).await;

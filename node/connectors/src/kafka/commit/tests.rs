@@ -196,6 +196,15 @@ impl Rig {
         assert_eq!(self.looker.seen, job.expected);
     }
 
+    /// Readers of committed records can read all there is of rows and of progress.
+    fn check_nobody_is_held_back(&self) {
+        let rows = (0..PARTITIONS).map(|partition| TopicPartition { topic: TOPIC.into(), partition });
+        for at in rows.chain([TopicPartition { topic: PROGRESS.into(), partition: 0 }]) {
+            let end = |isolation| self.kafka.read_now(&at, 0, isolation).expect("it is there").1;
+            assert_eq!(end(Isolation::ReadCommitted), end(Isolation::ReadUncommitted), "{at}");
+        }
+    }
+
     async fn staged(&self) -> usize {
         self.store().list("").await.expect("listed").len()
     }

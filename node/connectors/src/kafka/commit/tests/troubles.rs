@@ -155,3 +155,80 @@ async fn a_topic_that_is_gone_is_named() {
     assert_eq!(error.failure_kind(), FailureKind::Data);
     assert!(error.to_string().contains("'out'"), "{error}");
 }
+
+/// Neither readers of the topic nor other sinks, whose progress is in the same partition, wait for the timeout of a transaction that failed.
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_fails_is_aborted_at_once() {
+    for error in [
+        KafkaError::Refused { reason: "too large".to_owned() },
+        KafkaError::Unavailable { reason: "away".to_owned() },
+        KafkaError::Denied { reason: "no".to_owned() },
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut job, node) = (Job::new(), rig.node());
+        job.take(&rig, 30, 1).await;
+        rig.publish_all(&mut job, &node).await;
+        job.take(&rig, 30, 1).await;
+        // The rows are written, and the progress behind them is not.
+        rig.kafka.fault(Call::Produce, Fault::LoseAnswer);
+        rig.kafka.fault(Call::Produce, Fault::Fail(error.clone()));
+        rig.order(&job, &node).await.expect_err("a record is not written");
+        assert_eq!(rig.kafka.open_transactions(), [""; 0], "{error}");
+        rig.check_nobody_is_held_back();
+        rig.publish_all(&mut job, &node).await;
+    }
+}
+
+/// While rows are written, the partition of progress is not part of the transaction.
+#[tokio::test(start_paused = true)]
+async fn progress_is_written_when_all_rows_are() {
+    let mut rig = Rig::new().await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 1).await;
+    rig.publish_all(&mut job, &node).await;
+    job.take(&rig, 30, 1).await;
+    let at = TopicPartition { topic: TOPIC.into(), partition: 0 };
+    rig.kafka.lose_leader(&at);
+    let order = rig.order(&job, &node);
+    let looking = async {
+        sleep(Duration::from_secs(5)).await;
+        let open = rig.kafka.open_transactions();
+        let progress = TopicPartition { topic: PROGRESS.into(), partition: 0 };
+        let end = |isolation| rig.kafka.read_now(&progress, 0, isolation).expect("it is there").1;
+        let ends = [end(Isolation::ReadCommitted), end(Isolation::ReadUncommitted)];
+        rig.kafka.elect_leader(&at).expect("it is there");
+        (open.len(), ends)
+    };
+    let (order, (open, ends)) = tokio::join!(order, looking);
+    order.expect("published");
+    assert_eq!(open, 1, "rows are waited for");
+    assert_eq!(ends[0], ends[1], "other sinks' progress can be read meanwhile");
+    rig.publish_all(&mut job, &node).await;
+}
+
+/// A transaction of another sink may be open for longer than this sink's own timeout.
+#[tokio::test(start_paused = true)]
+async fn progress_behind_a_longer_transaction_is_waited_for() {
+    let mut rig = Rig::with(&[("sink.transaction-timeout", "10 s")]).await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 2).await;
+    rig.publish_all(&mut job, &node).await;
+    let transactions = thalweg_kafka::Transactions { id: "somebody".to_owned(), timeout_ms: 50_000 };
+    let mut somebody = rig.kafka.transactional(&client(), &transactions).expect("opened");
+    somebody.init().await.expect("it is free");
+    somebody.begin().await.expect("begun");
+    let record = thalweg_kafka::NewRecord {
+        topic: PROGRESS.into(),
+        partition: Some(0),
+        key: Some("theirs".into()),
+        value: Some("theirs".into()),
+        headers: Vec::new(),
+        timestamp_ms: None,
+    };
+    somebody.send(vec![record]).await.expect("sent");
+    somebody.flush().await.expect("written");
+    drop(somebody);
+    job.take(&rig, 30, 2).await;
+    rig.order(&job, &rig.node()).await.expect("brokers abort theirs in time");
+    rig.publish_all(&mut job, &node).await;
+}
