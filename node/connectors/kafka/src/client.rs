@@ -277,8 +277,20 @@ pub struct NewRecord {
     pub value: Option<Bytes>,
     /// In this order; names may repeat.
     pub headers: Vec<Header>,
-    /// In milliseconds since 1970; `None`: the time of sending.
+    /// In milliseconds since 1970, at least `TIMESTAMP_MS_MIN`; `None`: the time of sending.
     pub timestamp_ms: Option<i64>,
+}
+
+impl NewRecord {
+    /// The first timestamp that a record can have: librdkafka takes 0 for none, and brokers take nothing before. A record with an earlier one
+    /// is refused.
+    pub const TIMESTAMP_MS_MIN: i64 = 1;
+
+    /// Whether no client can write the record with the timestamp that it has.
+    #[cfg(any(feature = "librdkafka", feature = "model"))]
+    pub(crate) fn is_early(&self) -> bool {
+        self.timestamp_ms.is_some_and(|timestamp_ms| timestamp_ms < Self::TIMESTAMP_MS_MIN)
+    }
 }
 
 /// Writes records. Dropping it gives up those that brokers have not acknowledged.

@@ -38,7 +38,7 @@ const TIMESTAMP: &str = "timestamp";
 const HEADERS: &str = "headers";
 /// What a record takes beside its key, value and headers, at most.
 const RECORD_OVERHEAD: usize = 512;
-const EARLY: &str = "its timestamp is before 1970, which records cannot have";
+const EARLY: &str = "its timestamp is before 1970, or its very first millisecond, which records cannot have";
 
 /// Encodes the rows of a table into messages.
 pub(super) struct RecordEncoder {
@@ -131,7 +131,7 @@ impl RecordEncoder {
     fn early(&self, rows: &RecordBatch) -> Vec<Fault> {
         let Ok(Some(times)) = self.timestamps(rows) else { return Vec::new() };
         let fault = |row| Fault { row, expression: String::new(), place: None, reason: EARLY.to_owned() };
-        let is_early = |row: &usize| times.is_valid(*row) && times.value(*row) < 0;
+        let is_early = |row: &usize| times.is_valid(*row) && times.value(*row) < NewRecord::TIMESTAMP_MS_MIN;
         (0..times.len()).filter(is_early).map(fault).collect()
     }
 

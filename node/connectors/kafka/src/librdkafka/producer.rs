@@ -153,6 +153,9 @@ impl RdProducer {
     }
 
     fn try_to_hand_over(&self, record: &NewRecord) -> Result<(), RDKafkaErrorCode> {
+        if record.is_early() {
+            return Err(RDKafkaErrorCode::InvalidTimestamp);
+        }
         let native: BaseRecord<'_, [u8], [u8]> = BaseRecord {
             topic: &record.topic,
             partition: record.partition,

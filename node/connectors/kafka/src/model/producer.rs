@@ -114,6 +114,10 @@ impl ModelProducer {
     }
 
     fn enqueue(&mut self, record: NewRecord) -> Result<(), KafkaError> {
+        if record.is_early() {
+            let reason = format!("a record of topic '{}' has a timestamp that none can have", record.topic);
+            return Err(KafkaError::Refused { reason });
+        }
         let partition = match (record.partition, &record.key) {
             (Some(partition), _) => Ok(partition),
             (None, key) => self.shared.with(|state, _| state.cluster.partitions_of(&record.topic)).map(|partitions| {

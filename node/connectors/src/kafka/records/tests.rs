@@ -102,7 +102,7 @@ async fn a_slice_has_the_records_of_its_rows() {
 #[test]
 fn rows_with_times_that_records_cannot_have_are_unfit() {
     let rows = rows();
-    let times = TimestampMicrosecondArray::from(vec![Some(-1), None, Some(-5_000), Some(1)]).with_timezone("UTC");
+    let times = TimestampMicrosecondArray::from(vec![Some(-1), None, Some(999), Some(1_000)]).with_timezone("UTC");
     let mut columns = rows.columns().to_vec();
     columns[1] = Arc::new(times);
     let rows = RecordBatch::try_new(rows.schema(), columns).expect("they fit");

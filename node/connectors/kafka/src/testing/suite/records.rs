@@ -16,6 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "nulls and empty values stay apart", run: |world| Box::pin(nulls(world)) },
     Check { name: "headers keep their order, repeats and nulls", run: |world| Box::pin(headers(world)) },
     Check { name: "timestamps are the producer's or the broker's", run: |world| Box::pin(timestamps(world)) },
+    Check { name: "a timestamp that records cannot have is refused", run: |world| Box::pin(early(world)) },
     Check { name: "a leader's epoch is told", run: |world| Box::pin(leader_epoch(world)) },
     Check { name: "big records pass", run: |world| Box::pin(big(world)) },
     Check { name: "keys choose the partitions of Java's clients", run: |world| Box::pin(java_partitions(world)) },
@@ -83,6 +84,22 @@ async fn timestamps(world: &World<'_>) {
         let (kind, appended_at) = record.timestamp.expect("it has one");
         assert!(kind == TimestampKind::LogAppendTime && appended_at > at, "{kind:?} {appended_at}");
     }
+}
+
+async fn early(world: &World<'_>) {
+    let topic = world.topic("t", 1).await;
+    let mut producer = world.producer();
+    for at in [0, -1, i64::MIN] {
+        let record = NewRecord { timestamp_ms: Some(at), ..to(&topic, 0, "early") };
+        let sent = producer.send(vec![record]).await;
+        let told = if sent.is_ok() { producer.flush().await } else { sent };
+        assert!(matches!(told, Err(KafkaError::Refused { .. })), "{at}: {told:?}");
+    }
+    let first = NewRecord { timestamp_ms: Some(NewRecord::TIMESTAMP_MS_MIN), ..to(&topic, 0, "first") };
+    producer.send(vec![first]).await.expect("it is handed over");
+    producer.flush().await.expect("it is written");
+    let read = read_count(world.reader(&topic, 0, ReadCommitted).await.as_mut(), 1).await;
+    assert_eq!(read[0].timestamp, Some((TimestampKind::CreateTime, NewRecord::TIMESTAMP_MS_MIN)));
 }
 
 async fn leader_epoch(world: &World<'_>) {
