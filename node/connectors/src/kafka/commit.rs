@@ -22,7 +22,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use serde_json::Value;
-use thalweg_kafka::{Kafka, KafkaError, TransactionalProducer, Wanted};
+use thalweg_kafka::{Admin, Kafka, KafkaError, TransactionalProducer, Wanted};
 use thalweg_storage::{CheckpointStore, ObjectStores};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobId,
@@ -77,6 +77,8 @@ pub(super) struct KafkaCommitter {
 /// A producer that has the transactional id, and what is known to be written.
 struct Session {
     producer: Box<dyn TransactionalProducer>,
+    /// Asks about the topic, where that decides how records are placed.
+    admin: Arc<dyn Admin>,
     progress: Option<Progress>,
     /// What the id stands for at a cluster: tables of a sink never change, but a session must not outlive a mistake.
     servers: String,
@@ -156,7 +158,9 @@ impl KafkaCommitter {
         match step {
             Step::Done => Ok(session),
             Step::Write => {
-                self.write(epoch, session.producer.as_mut()).await?;
+                // Before a transaction is open: brokers may be slow to answer.
+                let placement = self.placement(epoch, session.admin.as_ref()).await?;
+                self.write(epoch, session.producer.as_mut(), placement).await?;
                 session.progress = Some(epoch.progress.clone());
                 Ok(session)
             }
@@ -190,14 +194,19 @@ impl KafkaCommitter {
             Some(progress) => progress,
             None => read().await?,
         };
-        Ok(Session { producer, progress, servers: servers.clone() })
+        Ok(Session { producer, admin, progress, servers: servers.clone() })
     }
 
     /// Writes the rows and the progress in one transaction. After an error it is not known whether it is committed. If it cannot be, it is
     /// aborted: while it is open it holds back all who read committed records of its partitions.
-    async fn write(&self, epoch: &Epoch<'_>, producer: &mut dyn TransactionalProducer) -> Result<(), Trouble> {
+    async fn write(
+        &self,
+        epoch: &Epoch<'_>,
+        producer: &mut dyn TransactionalProducer,
+        placement: Placement,
+    ) -> Result<(), Trouble> {
         let mut is_decided = false;
-        let written = self.write_and_commit(epoch, producer, &mut is_decided).await;
+        let written = self.write_and_commit(epoch, producer, placement, &mut is_decided).await;
         let is_doomed = match &written {
             Ok(()) => false,
             Err(Trouble::Again(KafkaError::Aborted { .. })) => true,
@@ -215,6 +224,7 @@ impl KafkaCommitter {
         &self,
         epoch: &Epoch<'_>,
         producer: &mut dyn TransactionalProducer,
+        mut placement: Placement,
         is_decided: &mut bool,
     ) -> Result<(), Trouble> {
         let began = self.seams.clock.monotonic();
@@ -222,7 +232,6 @@ impl KafkaCommitter {
         let write = async {
             let trouble = |error| self.trouble(epoch, error);
             producer.begin().await.map_err(trouble)?;
-            let mut placement = self.placement(epoch).await?;
             for staged in epoch.staged {
                 let mut batches = std::pin::pin!(staged.batches(epoch.store.as_ref()));
                 while let Some(batch) = batches.next().await {
@@ -256,12 +265,11 @@ impl KafkaCommitter {
     }
 
     /// How records are placed. Brokers are asked only if that depends on the number of partitions.
-    async fn placement(&self, epoch: &Epoch<'_>) -> Result<Placement, Trouble> {
+    async fn placement(&self, epoch: &Epoch<'_>, admin: &dyn Admin) -> Result<Placement, Trouble> {
         let WriteOptions { partitioner, topic, .. } = &self.options;
         if !Placement::needs_partitions(*partitioner) {
             return Ok(Placement::new(*partitioner, 0));
         }
-        let admin = self.kafka.admin(&self.options.client(0)).map_err(|error| self.trouble(epoch, error))?;
         let wanted = Wanted::Named(vec![topic.to_string()]);
         let topics =
             answered(ANSWERED_WITHIN, admin.topics(&wanted)).await.map_err(|error| self.trouble(epoch, error))?;

@@ -232,3 +232,25 @@ async fn progress_behind_a_longer_transaction_is_waited_for() {
     rig.order(&job, &rig.node()).await.expect("brokers abort theirs in time");
     rig.publish_all(&mut job, &node).await;
 }
+
+/// Where records go is asked while no transaction is open, and by the client that the committer has.
+#[tokio::test(start_paused = true)]
+async fn partitions_are_asked_for_before_a_transaction_begins() {
+    let mut rig = Rig::with(&[("sink.partitioner", "round-robin")]).await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 1).await;
+    rig.publish_all(&mut job, &node).await;
+    job.take(&rig, 30, 1).await;
+    rig.kafka.fault(Call::Topics, Fault::Hang);
+    let order = rig.order(&job, &node);
+    let looking = async {
+        sleep(Duration::from_secs(5)).await;
+        let open = rig.kafka.open_transactions();
+        rig.kafka.release();
+        open
+    };
+    let (order, open) = tokio::join!(order, looking);
+    order.expect("published");
+    assert_eq!(open, [""; 0]);
+    job.on_published();
+}
