@@ -101,6 +101,8 @@ struct DirectWriter {
     encoder: RecordEncoder,
     options: WriteOptions,
     subtask: u32,
+    /// What a client may hold in its queue.
+    queue_bytes: u64,
     kafka: Arc<dyn Kafka>,
     /// Shared with sealings, which flush beside the record path. Rows that come meanwhile wait for them.
     producer: Arc<Mutex<Box<dyn Producer>>>,
@@ -119,10 +121,10 @@ impl DirectWriter {
         subtask: &SinkSubtask,
     ) -> Result<Self, ConnectorError> {
         let kafka = kafka(options, table.context)?;
-        let producer = kafka.producer(&write.client(subtask.memory_bytes.max(QUEUE_BYTES_MIN)));
-        let opening = || format!("open a client for {}", write.servers);
-        let producer = producer.map_err(|error| failed(&write.table, opening(), error))?;
+        let queue_bytes = subtask.memory_bytes.max(QUEUE_BYTES_MIN);
+        let producer = open_producer(kafka.as_ref(), &write, queue_bytes)?;
         Ok(Self {
+            queue_bytes,
             encoder,
             placement: Placement::new(write.partitioner, 0),
             subtask: subtask.identity.subtask,
@@ -160,6 +162,11 @@ impl DirectWriter {
             Ok(()) => Ok(()),
             Err(error) if self.options.delivery == Delivery::NoGuarantee && is_passing(&error) => {
                 self.notices.tell("records lost", || format!("records could not be written and are lost: {error}"));
+                if matches!(error, KafkaError::Broken { .. }) {
+                    // This client would lose all that comes, too.
+                    *self.producer.lock().await =
+                        open_producer(self.kafka.as_ref(), &self.options, self.queue_bytes)?;
+                }
                 Ok(())
             }
             Err(error) => Err(failed(&self.options.table, self.writing(), error)),
@@ -169,6 +176,15 @@ impl DirectWriter {
     fn writing(&self) -> String {
         format!("write to topic '{}' at {}", self.options.topic, self.options.servers)
     }
+}
+
+fn open_producer(
+    kafka: &dyn Kafka,
+    write: &WriteOptions,
+    queue_bytes: u64,
+) -> Result<Box<dyn Producer>, ConnectorError> {
+    let producer = kafka.producer(&write.client(queue_bytes));
+    producer.map_err(|error| failed(&write.table, format!("open a client for {}", write.servers), error))
 }
 
 #[async_trait]

@@ -182,6 +182,21 @@ async fn a_writer_without_a_guarantee_waits_for_nobody() {
     assert!((10..20).all(|number| numbers.contains(&number)), "what was handed over is not dropped: {numbers:?}");
 }
 
+/// Brokers that were restored miss what the client wrote before, and take nothing more of it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_cannot_go_on_is_replaced_where_records_may_be_lost() {
+    let rig = rig(&[NONE]).with_topic().await;
+    let before = rig.kafka.snapshot();
+    let mut writer = rig.writer(1 << 20);
+    writer.write(&rows(0..10)).await.expect("written");
+    rig.kafka.restore(&before);
+    writer.write(&rows(10..20)).await.expect("they may be lost");
+    writer.write(&rows(20..30)).await.expect("they may be lost");
+    writer.write(&rows(30..40)).await.expect("written");
+    let numbers = rig.numbers().await;
+    assert!((30..40).all(|number| numbers.contains(&number)), "only some may be lost: {numbers:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_table_that_fits_is_accepted_and_its_topic_for_progress_made() {
     let rig = rig(&[]).with_topic().await;
