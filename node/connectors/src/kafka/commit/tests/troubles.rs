@@ -236,7 +236,7 @@ async fn progress_behind_a_longer_transaction_is_waited_for() {
 /// Where records go is asked while no transaction is open, and by the client that the committer has.
 #[tokio::test(start_paused = true)]
 async fn partitions_are_asked_for_before_a_transaction_begins() {
-    let mut rig = Rig::with(&[("sink.partitioner", "round-robin")]).await;
+    let mut rig = Rig::with(&[("sink.partitioner", "fixed")]).await;
     let (mut job, node) = (Job::new(), rig.node());
     job.take(&rig, 30, 1).await;
     rig.publish_all(&mut job, &node).await;
