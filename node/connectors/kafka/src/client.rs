@@ -199,11 +199,33 @@ pub trait Admin: Send + Sync {
 /// Reads partitions.
 #[async_trait]
 pub trait Consumer: Send + Sync {
-    /// Reads a partition from an offset. Dropping the reader ends that. A partition has one reader at a time.
+    /// Reads a partition from a position on. Dropping the reader ends that. A partition has one reader at a time.
     ///
     /// # Errors
     /// If the client cannot.
-    async fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn PartitionReader>, KafkaError>;
+    async fn read_from(
+        &self,
+        partition: &TopicPartition,
+        from: Position,
+    ) -> Result<Box<dyn PartitionReader>, KafkaError>;
+
+    /// Reads a partition from an offset on, whatever was read before it.
+    ///
+    /// # Errors
+    /// If the client cannot.
+    async fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn PartitionReader>, KafkaError> {
+        self.read_from(partition, Position { offset, leader_epoch: None }).await
+    }
+}
+
+/// Where in a partition somebody reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The next offset that is read.
+    pub offset: i64,
+    /// The leader epoch of the record right before it, which was read. By that brokers find out whether the record is still there
+    /// (`OutOfRange::CutBack`). `None`: nothing is known of it.
+    pub leader_epoch: Option<i32>,
 }
 
 /// Reads one partition.
@@ -213,7 +235,7 @@ pub trait PartitionReader: Send {
     /// says of that meanwhile is in `trouble`.
     ///
     /// # Errors
-    /// If the offset is out of range, the topic is gone, or the cluster refuses the client.
+    /// If the offset is out of range, what was read before it is not there any more, the topic is gone, or the cluster refuses the client.
     async fn next(&mut self, records_max: usize) -> Result<Fetched, KafkaError>;
 
     /// The offset from which to go on: behind all records that `next` has returned, and at a `CaughtUp` behind the

@@ -1,5 +1,7 @@
 //! Errors of clients, grouped by what a caller does with them.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::TopicPartition;
@@ -25,9 +27,9 @@ pub enum KafkaError {
     /// There is no such topic or partition.
     #[error("there is no topic '{topic}' or it has no such partition")]
     NoTopic { topic: String },
-    /// The partition does not have this offset any more, or not yet.
-    #[error("{partition} has no offset {offset}")]
-    OffsetOutOfRange { partition: TopicPartition, offset: i64 },
+    /// The partition does not have this offset any more, or not yet, or not as it was.
+    #[error("{partition} has no offset {offset}{why}")]
+    OffsetOutOfRange { partition: TopicPartition, offset: i64, why: OutOfRange },
     /// A record is refused, and would be again: it is too large, for example.
     #[error("{reason}")]
     Refused { reason: String },
@@ -40,4 +42,26 @@ pub enum KafkaError {
     /// Whether the transaction is committed is not known, or the client cannot go on. Another one can.
     #[error("the client cannot go on: {reason}")]
     Broken { reason: String },
+}
+
+/// Why a partition does not have an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutOfRange {
+    /// It begins behind it, or ends before it.
+    Outside,
+    /// Its log was cut back, as by a leader that did not have all that the one before had: what was read before the offset is not there any more.
+    CutBack {
+        /// Up to here it is the same; `None`: brokers do not know.
+        end: Option<i64>,
+    },
+}
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outside => Ok(()),
+            Self::CutBack { end: None } => f.write_str(" as it was: its log was cut back"),
+            Self::CutBack { end: Some(end) } => write!(f, " as it was: its log was cut back to {end}"),
+        }
+    }
 }

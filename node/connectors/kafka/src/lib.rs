@@ -17,9 +17,9 @@ mod token;
 
 pub use client::{
     Admin, ClientConfig, Consumer, Fetched, Header, Isolation, Kafka, NewRecord, NewTopic, OffsetAt, PartitionReader,
-    Producer, Record, TimestampKind, Topic, TopicId, TransactionalProducer, Transactions, Wanted,
+    Position, Producer, Record, TimestampKind, Topic, TopicId, TransactionalProducer, Transactions, Wanted,
 };
-pub use error::KafkaError;
+pub use error::{KafkaError, OutOfRange};
 pub use murmur2::partition_of_key;
 pub use partition::TopicPartition;
 pub use token::{Token, TokenError, TokenSource};

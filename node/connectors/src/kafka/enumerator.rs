@@ -128,7 +128,7 @@ impl Enumerator for TopicEnumerator {
                 None => None,
             };
             let offset = *starts.get(&at)?;
-            Some(PartitionSplit { at, topic, offset, end }.into_split())
+            Some(PartitionSplit { at, topic, offset, end, last_read: None }.into_split())
         };
         Ok(found.into_iter().map(|partition| split(partition).into_iter().collect()).collect())
     }

@@ -18,6 +18,17 @@ pub(super) struct PartitionSplit {
     pub(super) offset: i64,
     /// The first offset that is not; `None`: there is no end.
     pub(super) end: Option<i64>,
+    /// The last record that was read; `None`: none was, or nothing is known of it.
+    pub(super) last_read: Option<LastRead>,
+}
+
+/// The last record that was read of a partition. What stands between it and the next offset is no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LastRead {
+    /// Behind it.
+    pub(super) next: i64,
+    /// In which it was written: brokers find out by it whether the record is still there.
+    pub(super) leader_epoch: i32,
 }
 
 /// Its form in checkpoints.
@@ -31,18 +42,22 @@ struct Payload {
     offset: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<i64>,
+    /// Not in those of former releases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_read: Option<LastRead>,
 }
 
 impl PartitionSplit {
     /// The partition that a split is.
     pub(super) fn of(split: &Split) -> Result<Self, ConnectorError> {
         let malformed = |reason: String| ConnectorError::Data { attempted: format!("open split {}", split.id), reason };
-        let Payload { topic, partition, topic_id, offset, end } = serde_json::from_value(split.payload.clone())
-            .map_err(|error| malformed(format!("it is no partition of a topic: {error}")))?;
+        let Payload { topic, partition, topic_id, offset, end, last_read } =
+            serde_json::from_value(split.payload.clone())
+                .map_err(|error| malformed(format!("it is no partition of a topic: {error}")))?;
         let topic_id = topic_id.map(|text| u128::from_str_radix(&text, 16)).transpose();
         let topic_id = topic_id.map_err(|error| malformed(format!("the topic's id cannot be read: {error}")))?;
         let at = TopicPartition { topic: topic.into(), partition };
-        Ok(Self { at, topic: topic_id.map(TopicId), offset, end })
+        Ok(Self { at, topic: topic_id.map(TopicId), offset, end, last_read })
     }
 
     /// The name that no partition of another topic ever has, not even one of a topic of the same name.
@@ -62,6 +77,7 @@ impl PartitionSplit {
             topic_id: self.topic.map(hexadecimal),
             offset: self.offset,
             end: self.end,
+            last_read: self.last_read,
         };
         serde_json::to_value(payload).expect("it has only text keys")
     }
@@ -95,7 +111,7 @@ mod tests {
 
     fn partition(topic: Option<u128>) -> PartitionSplit {
         let at = TopicPartition { topic: "my-orders".into(), partition: 3 };
-        PartitionSplit { at, topic: topic.map(TopicId), offset: 17, end: Some(99) }
+        PartitionSplit { at, topic: topic.map(TopicId), offset: 17, end: Some(99), last_read: None }
     }
 
     #[test]
@@ -103,6 +119,8 @@ mod tests {
         for topic in [None, Some(0), Some(u128::MAX)] {
             let split = partition(topic).into_split();
             assert_eq!(PartitionSplit::of(&split).expect("it is one"), partition(topic));
+            let read = PartitionSplit { last_read: Some(LastRead { next: 16, leader_epoch: 4 }), ..partition(topic) };
+            assert_eq!(PartitionSplit::of(&read.clone().into_split()).expect("it is one"), read);
             let found = of_piece_name(&split.id.0).expect("it is one");
             assert_eq!(found, (partition(topic).at, topic.map(TopicId)));
         }
@@ -120,6 +138,17 @@ mod tests {
         let unbounded = PartitionSplit { end: None, ..partition(None) };
         let expected = serde_json::json!({"topic": "my-orders", "partition": 3, "offset": 17});
         assert_eq!(unbounded.payload(), expected);
+    }
+
+    /// Written since the last record that was read is kept.
+    #[test]
+    fn the_form_in_checkpoints_with_the_last_record_stays() {
+        let last_read = Some(LastRead { next: 16, leader_epoch: 4 });
+        let read = PartitionSplit { end: None, last_read, ..partition(None) };
+        let expected = serde_json::json!({
+            "topic": "my-orders", "partition": 3, "offset": 17, "last_read": {"next": 16, "leader_epoch": 4}
+        });
+        assert_eq!(read.payload(), expected);
     }
 
     #[test]

@@ -14,14 +14,16 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use thalweg_kafka::{Fetched, Isolation, KafkaError, OffsetAt, PartitionReader, Record, TopicPartition};
+use thalweg_kafka::{
+    Fetched, Isolation, KafkaError, OffsetAt, OutOfRange, PartitionReader, Position, Record, TopicPartition,
+};
 use thalweg_types::{Split, job::FailureKind, text::with_causes};
 use tokio::{sync::watch, time::sleep};
 
 use super::{
     faults::{ANSWERED_WITHIN, answered, failed, is_passing},
     options::OnLoss,
-    payload::PartitionSplit,
+    payload::{LastRead, PartitionSplit},
     rows::{RowDecoder, Rows},
     table::{Claim, KafkaTable},
     watch::{Fate, OpenPartition},
@@ -65,6 +67,8 @@ pub(super) struct KafkaReader {
     /// How many records are asked for.
     wanted: usize,
     position: i64,
+    /// What is known of the last record that was given.
+    last_read: Option<LastRead>,
     /// A record at the end or behind it was seen.
     is_over: bool,
     /// `Read::Waiting` was said, and nothing else since.
@@ -73,8 +77,8 @@ pub(super) struct KafkaReader {
     rest: Option<Duration>,
     /// How long the next such wait is.
     pause: Duration,
-    /// The client has said that the partition does not have the position.
-    is_out_of_range: bool,
+    /// The client has said that the partition does not have the position, and why.
+    out_of_range: Option<OutOfRange>,
     /// The leader epoch of the last record: one topic's only grows.
     epoch: Option<i32>,
     /// How many records became rows or dead letters.
@@ -95,8 +99,9 @@ struct Claimed {
 impl KafkaReader {
     pub(super) fn new(reading: Reading) -> Self {
         let Reading { table, split, partition, open, rows, batch_rows, keeps_dead_letters } = reading;
-        let position = partition.offset;
+        let (position, last_read) = (partition.offset, partition.last_read);
         Self {
+            last_read,
             table,
             fate: open.fate(),
             open,
@@ -111,7 +116,7 @@ impl KafkaReader {
             is_waiting: false,
             rest: None,
             pause: FIRST_PAUSE,
-            is_out_of_range: false,
+            out_of_range: None,
             epoch: None,
             given: 0,
             split: Arc::new(SplitOf { split, partition }),
@@ -124,6 +129,14 @@ impl KafkaReader {
 
     fn end(&self) -> Option<i64> {
         self.split.partition.end
+    }
+
+    /// Behind the last record, if that is known: only there brokers can tell whether it is still the same.
+    fn reading_from(&self) -> Position {
+        match self.last_read {
+            Some(LastRead { next, leader_epoch }) => Position { offset: next, leader_epoch: Some(leader_epoch) },
+            None => Position { offset: self.position, leader_epoch: None },
+        }
     }
 
     fn set_position(&mut self, position: i64) {
@@ -152,8 +165,12 @@ impl KafkaReader {
             return Err(ConnectorError::Record { position: first.position.clone(), reason: first.reason.clone() });
         }
         self.can_read();
-        let next = self.pending.drain(..count).next_back().map_or(self.position, |last| last.offset + 1);
-        self.set_position(next);
+        let last = self.pending.drain(..count).next_back();
+        if let Some(last) = last {
+            let next = last.offset + 1;
+            self.last_read = last.leader_epoch.map(|leader_epoch| LastRead { next, leader_epoch });
+            self.set_position(next);
+        }
         self.tell_absent(count as u64);
         Ok(Read::Records { batch, dead_letters })
     }
@@ -203,7 +220,7 @@ impl KafkaReader {
             }
             // A topic that was made anew does not have it either, which is found out first.
             Err(error @ (KafkaError::OffsetOutOfRange { .. } | KafkaError::NoTopic { .. })) => {
-                self.is_out_of_range = matches!(error, KafkaError::OffsetOutOfRange { .. });
+                self.out_of_range = if let KafkaError::OffsetOutOfRange { why, .. } = error { Some(why) } else { None };
                 self.doubt();
                 Ok(None)
             }
@@ -251,8 +268,8 @@ impl KafkaReader {
                 () = sleep(LOOKED_EVERY) => self.cannot_read("brokers do not tell that its topic is still the same"),
             });
         }
-        if self.is_out_of_range {
-            return self.find_range().await;
+        if let Some(why) = self.out_of_range {
+            return self.find_range(why).await;
         }
         let claim = tokio::select! {
             claim = self.table.claim(self.at()) => claim,
@@ -266,7 +283,7 @@ impl KafkaReader {
             self.is_over = true;
             return Ok(None);
         }
-        match self.table.consumer()?.read(self.at(), self.position).await {
+        match self.table.consumer()?.read_from(self.at(), self.reading_from()).await {
             Ok(reader) => {
                 self.partition = Some(Claimed { reader, _claim: claim });
                 Ok(None)
@@ -334,7 +351,7 @@ impl KafkaReader {
     }
 
     /// Finds out which offsets the partition has, since it does not have the position.
-    async fn find_range(&mut self) -> Result<Option<Read>, ConnectorError> {
+    async fn find_range(&mut self, why: OutOfRange) -> Result<Option<Read>, ConnectorError> {
         let (first, end) = match range(&self.table, &self.split.partition.at).await {
             Ok(range) => range,
             Err(error) if is_passing(&error) => return Ok(Some(self.wait_after(&error))),
@@ -345,7 +362,18 @@ impl KafkaReader {
             Err(error) => return Err(self.failed(error)),
         };
         let position = self.position;
-        let next = if position < first {
+        let next = if let OutOfRange::CutBack { end: same_until } = why {
+            let next = same_until.unwrap_or(position).clamp(first, end.max(first));
+            let place = same_until.map_or_else(String::new, |same_until| format!(" to {same_until}"));
+            self.lose(
+                &format!(
+                    "its log was cut back{place}, as by a leader that did not have all: records that had been read are not there any \
+                     more, and others may stand in their place"
+                ),
+                &format!("it goes on from {next}"),
+            )?;
+            next
+        } else if position < first {
             let lost = first - position;
             self.lose(
                 &format!("the first record that is kept is {first}, so {lost} are lost: they went by retention before they were read"),
@@ -362,7 +390,8 @@ impl KafkaReader {
             // It came into range meanwhile.
             position
         };
-        self.is_out_of_range = false;
+        // What had been read is not what stands before this position.
+        (self.out_of_range, self.last_read) = (None, None);
         self.set_position(next);
         Ok(None)
     }
@@ -444,18 +473,18 @@ impl SplitReader for KafkaReader {
     }
 
     fn position(&self) -> Split {
-        self.split.positioned(self.position)
+        self.split.positioned(self.position, self.last_read)
     }
 
     fn later_position(&self) -> LaterSplit {
-        let (split, position) = (self.split.clone(), self.position);
-        Arc::new(move || split.positioned(position))
+        let (split, position, last_read) = (self.split.clone(), self.position, self.last_read);
+        Arc::new(move || split.positioned(position, last_read))
     }
 }
 
 impl SplitOf {
-    fn positioned(&self, offset: i64) -> Split {
-        let payload = PartitionSplit { offset, ..self.partition.clone() }.payload();
+    fn positioned(&self, offset: i64, last_read: Option<LastRead>) -> Split {
+        let payload = PartitionSplit { offset, last_read, ..self.partition.clone() }.payload();
         Split { payload, ..self.split.clone() }
     }
 }

@@ -164,8 +164,7 @@ impl DirectWriter {
                 self.notices.tell("records lost", || format!("records could not be written and are lost: {error}"));
                 if matches!(error, KafkaError::Broken { .. }) {
                     // This client would lose all that comes, too.
-                    *self.producer.lock().await =
-                        open_producer(self.kafka.as_ref(), &self.options, self.queue_bytes)?;
+                    *self.producer.lock().await = open_producer(self.kafka.as_ref(), &self.options, self.queue_bytes)?;
                 }
                 Ok(())
             }

@@ -35,10 +35,17 @@ use super::{
     settings::{self, Share},
     threads,
 };
-use crate::{ClientConfig, Consumer, Fetched, Isolation, KafkaError, PartitionReader, Record, TopicPartition};
+use crate::{
+    ClientConfig, Consumer, Fetched, Isolation, KafkaError, OutOfRange, PartitionReader, Position, Record,
+    TopicPartition,
+};
 
 /// Between two questions about a topic of which nothing is heard. A topic that was created just now is known everywhere by then.
 const ASK_EACH: Duration = Duration::from_secs(5);
+/// How often it is tried to seek in a partition that has just been assigned, how long one try may take, and the pause between two.
+const SEEKS_MAX: u32 = 200;
+const SEEK_LIMIT: Duration = Duration::from_secs(2);
+const SEEK_EACH: Duration = Duration::from_millis(20);
 /// The partitions that a consumer's first client reads.
 const PARTITIONS_FIRST: u64 = 16;
 
@@ -146,9 +153,18 @@ impl Prepared {
 
 #[async_trait]
 impl Consumer for RdConsumer {
-    async fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn PartitionReader>, KafkaError> {
+    async fn read_from(
+        &self,
+        partition: &TopicPartition,
+        from: Position,
+    ) -> Result<Box<dyn PartitionReader>, KafkaError> {
+        let offset = from.offset;
         if offset < 0 {
-            return Err(KafkaError::OffsetOutOfRange { partition: partition.clone(), offset });
+            return Err(KafkaError::OffsetOutOfRange {
+                partition: partition.clone(),
+                offset,
+                why: OutOfRange::Outside,
+            });
         }
         let entered = self.reading.enter(partition).await?;
         let client = self.client_with_room().await?;
@@ -158,7 +174,7 @@ impl Consumer for RdConsumer {
         let queue = Queue::of_partition(shared, &partition.topic, partition.partition)
             .map_err(|failure| client.context.error_of(&failure, Place::Partition(partition, offset)))?
             .ok_or_else(|| KafkaError::NoTopic { topic: partition.topic.to_string() })?;
-        lease.clone().assign(offset).await?;
+        lease.clone().assign(from).await?;
         let doubt = Some(Doubt { ask_at: client.context.now() + ASK_EACH, asked: None });
         let (since, pending, failed) = (Duration::ZERO, None, None);
         Ok(Box::new(RdReader { queue, position: offset, pending, failed, since, doubt, lease }))
@@ -229,13 +245,35 @@ struct Lease {
 
 impl Lease {
     /// The call holds the lease: if nobody waits for it, the partition is let go after it.
-    async fn assign(self: Arc<Self>, offset: i64) -> Result<(), KafkaError> {
+    async fn assign(self: Arc<Self>, from: Position) -> Result<(), KafkaError> {
         let assign = move || {
-            let Some(list) = list_of([(&self.of, Offset::Offset(offset))].into_iter())? else { return Ok(()) };
+            let Some(list) = list_of([(&self.of, Offset::Offset(from.offset))].into_iter())? else { return Ok(()) };
             let assigned = self.client.consumer.incremental_assign(&list);
-            assigned.map_err(|error| KafkaError::Broken { reason: format!("{} cannot be read: {error}", self.of) })
+            assigned.map_err(|error| KafkaError::Broken { reason: format!("{} cannot be read: {error}", self.of) })?;
+            match from.leader_epoch {
+                Some(epoch) => self.seek(from.offset, epoch),
+                None => Ok(()),
+            }
         };
         threads::call("kafka-assign", assign).await?
+    }
+
+    /// Reads from an offset if the log is still the same before it. Only when it seeks librdkafka finds out about that in any case. What it has
+    /// fetched since the partition was assigned, it gives to nobody.
+    fn seek(&self, offset: i64, leader_epoch: i32) -> Result<(), KafkaError> {
+        let mut reason = "the client is busy".to_owned();
+        for _ in 0..SEEKS_MAX {
+            let Some(mut list) = list_of([(&self.of, Offset::Offset(offset))].into_iter())? else { return Ok(()) };
+            native::set_leader_epoch(&mut list, leader_epoch);
+            let Ok(sought) = self.client.consumer.seek_partitions(list, SEEK_LIMIT) else { break };
+            match sought.elements().iter().try_for_each(|element| element.error()) {
+                Ok(()) => return Ok(()),
+                // It begins to read the partition at this moment.
+                Err(error) => reason = error.to_string(),
+            }
+            threads::pause(SEEK_EACH);
+        }
+        Err(KafkaError::Unavailable { reason: format!("{} cannot be read from offset {offset}: {reason}", self.of) })
     }
 }
 

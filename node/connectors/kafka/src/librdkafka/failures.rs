@@ -3,7 +3,12 @@
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::native::Failure;
-use crate::{KafkaError, TopicPartition};
+use crate::{KafkaError, OutOfRange, TopicPartition};
+
+/// What librdkafka says where a log was cut back.
+const TRUNCATED: &str = "Partition log truncation detected";
+/// What it says before the offset up to which the log is the same; -1 stands for none.
+const END_OFFSET: &str = "broker end offset is ";
 
 /// What a caller can do about a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,11 +149,21 @@ pub(super) fn error_of(failure: &Failure, place: Place<'_>) -> KafkaError {
         Kind::Busy | Kind::Unavailable => KafkaError::Unavailable { reason },
         Kind::Broken => match (failure.code, place) {
             (Code::OffsetOutOfRange | Code::AutoOffsetReset, Place::Partition(of, offset)) => {
-                KafkaError::OffsetOutOfRange { partition: of.clone(), offset }
+                KafkaError::OffsetOutOfRange { partition: of.clone(), offset, why: why_out_of_range(&failure.reason) }
             }
             _ => KafkaError::Broken { reason },
         },
     }
+}
+
+/// librdkafka has one code for all that makes it look for another offset, and says in words why it does.
+fn why_out_of_range(reason: &str) -> OutOfRange {
+    if !reason.contains(TRUNCATED) {
+        return OutOfRange::Outside;
+    }
+    let end = reason.split_once(END_OFFSET).map(|(_, end)| end);
+    let digits = end.and_then(|end| end.split(|character: char| !character.is_ascii_digit()).next());
+    OutOfRange::CutBack { end: digits.and_then(|digits| digits.parse().ok()) }
 }
 
 /// Says what failed where, and how librdkafka calls it.
@@ -160,5 +175,23 @@ fn described(failure: &Failure, place: Place<'_>) -> String {
         Place::Partition(of, _) => format!("{of}: {reason} ({code:?})"),
         Place::Group(group) => format!("group '{group}': {reason} ({code:?})"),
         Place::Id(id) => format!("transactional id '{id}': {reason} ({code:?})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_an_offset_is_out_of_range_is_found_in_the_text() {
+        let cut = "Partition log truncation detected at offset 3 (leader epoch 0): broker end offset is 1 (offset leader epoch 0). Reset \
+                   to INVALID.: Local: Partition log truncation detected (broker 1)";
+        let unknown = "No epoch found less or equal to offset 3 (leader epoch 9): broker end offset is -1 (offset leader epoch -1). Reset \
+                       using configured policy.: Local: Partition log truncation detected (broker 1)";
+        let outside =
+            "fetch failed due to requested offset not available on the broker: Broker: Offset out of range (broker 1)";
+        assert_eq!(why_out_of_range(cut), OutOfRange::CutBack { end: Some(1) });
+        assert_eq!(why_out_of_range(unknown), OutOfRange::CutBack { end: None });
+        assert_eq!(why_out_of_range(outside), OutOfRange::Outside);
     }
 }

@@ -37,6 +37,11 @@ pub(super) fn start(name: &str, call: impl FnOnce() + Send + 'static) -> Result<
     spawn(name, call)
 }
 
+/// Lets such a thread wait.
+pub(super) fn pause(time: Duration) {
+    thread::sleep(time);
+}
+
 #[expect(clippy::disallowed_methods, reason = "a C library waits in threads; the simulation has the model instead")]
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), KafkaError> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);

@@ -9,7 +9,8 @@ use super::{
     transactions::{Answer, Marks, Transactional},
 };
 use crate::{
-    Isolation, KafkaError, NewRecord, NewTopic, OffsetAt, TimestampKind, Topic, TopicId, TopicPartition, Transactions,
+    Isolation, KafkaError, NewRecord, NewTopic, OffsetAt, OutOfRange, Position, TimestampKind, Topic, TopicId,
+    TopicPartition, Transactions,
 };
 
 /// The largest record that a topic takes whose configuration does not say (`max.message.bytes`); as with Apache Kafka.
@@ -144,12 +145,17 @@ impl Cluster {
     pub(super) fn read(
         &self,
         of: &TopicPartition,
-        from: i64,
+        from: Position,
         records_max: usize,
         isolation: Isolation,
     ) -> Result<Slice, KafkaError> {
-        let read = self.partition(of)?.read(from, records_max, isolation);
-        read.ok_or_else(|| KafkaError::OffsetOutOfRange { partition: of.clone(), offset: from })
+        let (partition, offset) = (self.partition(of)?, from.offset);
+        let out_of_range = |why| KafkaError::OffsetOutOfRange { partition: of.clone(), offset, why };
+        let same_until = from.leader_epoch.map(|epoch| partition.end_of(epoch));
+        if let Some(end) = same_until.filter(|end| end.is_none_or(|end| end < offset)) {
+            return Err(out_of_range(OutOfRange::CutBack { end }));
+        }
+        partition.read(offset, records_max, isolation).ok_or_else(|| out_of_range(OutOfRange::Outside))
     }
 
     pub(super) fn delete_records(&mut self, of: &TopicPartition, before: i64) -> Result<(), KafkaError> {
@@ -160,6 +166,15 @@ impl Cluster {
 
     pub(super) fn change_leader(&mut self, of: &TopicPartition) -> Result<(), KafkaError> {
         self.partition_mut(of)?.change_leader();
+        self.touch();
+        Ok(())
+    }
+
+    /// A leader that has only what comes before an offset.
+    pub(super) fn cut_back(&mut self, of: &TopicPartition, end: i64) -> Result<(), KafkaError> {
+        let partition = self.partition_mut(of)?;
+        partition.cut_back(end);
+        partition.change_leader();
         self.touch();
         Ok(())
     }

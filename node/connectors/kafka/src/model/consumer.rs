@@ -9,7 +9,7 @@ use super::{
     faults::Call,
     shared::{Limits, Shared},
 };
-use crate::{Consumer, Fetched, Isolation, KafkaError, PartitionReader, TopicPartition};
+use crate::{Consumer, Fetched, Isolation, KafkaError, PartitionReader, Position, TopicPartition};
 
 pub(super) struct ModelConsumer {
     shared: Arc<Shared>,
@@ -29,7 +29,11 @@ impl ModelConsumer {
 
 #[async_trait]
 impl Consumer for ModelConsumer {
-    async fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn PartitionReader>, KafkaError> {
+    async fn read_from(
+        &self,
+        partition: &TopicPartition,
+        from: Position,
+    ) -> Result<Box<dyn PartitionReader>, KafkaError> {
         if !self.reading.lock().insert(partition.clone()) {
             return Err(KafkaError::Broken { reason: format!("{partition} has a reader already") });
         }
@@ -39,7 +43,7 @@ impl Consumer for ModelConsumer {
             isolation: self.isolation,
             reading: self.reading.clone(),
             partition: partition.clone(),
-            position: offset,
+            position: from,
             end_told: None,
         }))
     }
@@ -51,7 +55,7 @@ struct ModelReader {
     isolation: Isolation,
     reading: Reading,
     partition: TopicPartition,
-    position: i64,
+    position: Position,
     /// The end of which the caller was told last.
     end_told: Option<i64>,
 }
@@ -72,13 +76,14 @@ impl PartitionReader for ModelReader {
                     Err(error) => return Some(Err(error)),
                 };
                 if let Some(last) = slice.records.last() {
-                    *position = last.offset + 1;
+                    *position = Position { offset: last.offset + 1, leader_epoch: last.leader_epoch };
                     return Some(Ok(Fetched::Records(slice.records)));
                 }
-                *position = slice.next;
-                let is_new_end = *position >= slice.end && *end_told != Some(*position);
+                let leader_epoch = slice.leader_epoch.or(position.leader_epoch);
+                *position = Position { offset: slice.next, leader_epoch };
+                let is_new_end = slice.next >= slice.end && *end_told != Some(slice.next);
                 is_new_end.then(|| {
-                    *end_told = Some(*position);
+                    *end_told = Some(slice.next);
                     Ok(Fetched::CaughtUp)
                 })
             })
@@ -86,7 +91,7 @@ impl PartitionReader for ModelReader {
     }
 
     fn position(&self) -> i64 {
-        self.position
+        self.position.offset
     }
 
     fn trouble(&self) -> Option<String> {

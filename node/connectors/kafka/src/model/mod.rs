@@ -30,8 +30,8 @@ use self::{
     shared::{Limits, Shared},
 };
 use crate::{
-    Admin, ClientConfig, Consumer, Isolation, Kafka, KafkaError, OffsetAt, Producer, Record, Topic, TopicPartition,
-    TransactionalProducer, Transactions, properties,
+    Admin, ClientConfig, Consumer, Isolation, Kafka, KafkaError, OffsetAt, Position, Producer, Record, Topic,
+    TopicPartition, TransactionalProducer, Transactions, properties,
 };
 
 /// The value of `bootstrap.servers` that leads to the cluster.
@@ -85,6 +85,18 @@ impl ModelKafka {
         self.shared.change(|state| {
             state.faults.leaderless.remove(of);
             state.cluster.change_leader(of)
+        })
+    }
+
+    /// A partition gets a leader that has only what comes before an offset: an unclean election. What came behind it is lost, and new records take
+    /// its place.
+    ///
+    /// # Errors
+    /// If there is no such partition.
+    pub fn elect_unclean(&self, of: &TopicPartition, end: i64) -> Result<(), KafkaError> {
+        self.shared.change(|state| {
+            state.faults.leaderless.remove(of);
+            state.cluster.cut_back(of, end)
         })
     }
 
@@ -176,6 +188,7 @@ impl ModelKafka {
     ) -> Result<(Vec<Record>, i64), KafkaError> {
         self.shared.with(|state, _| {
             let from = from.max(state.cluster.offset_at(of, OffsetAt::Earliest, isolation)?);
+            let from = Position { offset: from, leader_epoch: None };
             let slice = state.cluster.read(of, from, usize::MAX, isolation)?;
             Ok((slice.records, slice.next))
         })

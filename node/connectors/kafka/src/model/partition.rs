@@ -33,6 +33,8 @@ pub(super) struct Slice {
     pub(super) next: i64,
     /// What can be read ends there.
     pub(super) end: i64,
+    /// The leader epoch in which what stands right before `next` was written; `None`: nothing was passed.
+    pub(super) leader_epoch: Option<i32>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -168,10 +170,11 @@ impl Partition {
             return None;
         }
         let end = self.readable_end(isolation);
-        let mut slice = Slice { records: Vec::new(), next: from, end };
+        let mut slice = Slice { records: Vec::new(), next: from, end, leader_epoch: None };
         while slice.next < end && slice.records.len() < records_max {
             let record = self.record_at(slice.next, isolation);
             slice.records.extend(record);
+            slice.leader_epoch = self.entry(slice.next).map(|entry| entry.leader_epoch);
             slice.next += 1;
         }
         Some(slice)
@@ -201,6 +204,27 @@ impl Partition {
         self.aborted.retain(|aborted| aborted.last >= offset);
     }
 
+    /// Cuts the log back to an offset, as a leader does that does not have what comes behind. Transactions that had an end there only are taken as
+    /// aborted.
+    pub(super) fn cut_back(&mut self, end: i64) {
+        let end = end.max(self.start);
+        self.entries.truncate(usize::try_from(end - self.start).unwrap_or_default());
+        self.open.retain(|_, first| *first < end);
+        self.aborted.retain(|aborted| aborted.first < end);
+        // Producers whose batches are missing are refused what follows them.
+        self.written.retain(|_, written| written.last.1 < end);
+    }
+
+    /// Where what was written up to a leader epoch ends; `None`: there was no such epoch.
+    pub(super) fn end_of(&self, leader_epoch: i32) -> Option<i64> {
+        let count = self.entries.partition_point(|entry| entry.leader_epoch <= leader_epoch);
+        (leader_epoch <= self.leader_epoch).then(|| self.start + i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
+    fn entry(&self, offset: i64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(offset - self.start).ok()?)
+    }
+
     fn push(&mut self, entry: Entry) {
         self.entries.push_back(entry);
     }
@@ -217,7 +241,7 @@ impl Partition {
 
     /// The record at an offset, if there is one that such readers see.
     fn record_at(&self, offset: i64, isolation: Isolation) -> Option<Record> {
-        let entry = self.entries.get(usize::try_from(offset - self.start).ok()?)?;
+        let entry = self.entry(offset)?;
         let hidden = match isolation {
             Isolation::ReadUncommitted => false,
             Isolation::ReadCommitted => entry.author.transactional && self.is_aborted(entry.author.producer, offset),

@@ -11,8 +11,8 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 use thalweg_kafka::{
-    ClientConfig, Fetched, Isolation, Kafka, KafkaError, NewRecord, NewTopic, PartitionReader, TopicPartition,
-    Transactions, Wanted,
+    ClientConfig, Fetched, Isolation, Kafka, KafkaError, NewRecord, NewTopic, OutOfRange, PartitionReader, Position,
+    TopicPartition, Transactions, Wanted,
     librdkafka::RdKafka,
     testing::{
         apache::Broker,
@@ -92,6 +92,49 @@ async fn librdkafka_with_apache_kafka_passes_the_suite() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     a_damaged_batch_is_passed_over_by_nobody(apache.as_ref(), &broker).await;
     a_broker_that_comes_back_is_found_again(apache.as_ref(), &mut broker).await;
+    a_log_that_was_cut_back_is_told_of(apache.as_ref(), &mut broker).await;
+}
+
+/// A broker that was killed cuts its log at the first batch that is damaged, and is leader again in another epoch: as if another broker that
+/// did not have all had become leader.
+async fn a_log_that_was_cut_back_is_told_of(apache: &Apache, broker: &mut Broker) {
+    let of = apache.topic("cut").await;
+    let write = async |values: [&'static str; 3]| {
+        let mut producer = apache.kafka.producer(&apache.config()).expect("a client");
+        for value in values {
+            producer.send(vec![record(&of, value)]).await.expect("it is handed over");
+            producer.flush().await.expect("it is written");
+        }
+    };
+    write(["a", "LOST", "c"]).await;
+    let consumer = apache.kafka.consumer(&apache.config(), Isolation::ReadCommitted).expect("a client");
+    let mut reader = consumer.read(&of, 0).await.expect("a reader");
+    for value in ["a", "LOST", "c"] {
+        assert_eq!(next_value(reader.as_mut()).await, value);
+    }
+    let other = apache.kafka.consumer(&apache.config(), Isolation::ReadCommitted).expect("a client");
+    broker.kill();
+    broker.damage(&of, b"LOST");
+    broker.run();
+    write(["x", "y", "z"]).await;
+    // As many as before: without an epoch nobody would notice.
+    assert_eq!(next_value(other.read(&of, 3).await.expect("a reader").as_mut()).await, "z");
+    let from = Position { offset: 3, leader_epoch: Some(0) };
+    let another = other.read_from(&of, from).await.expect("a reader");
+    let why = OutOfRange::CutBack { end: Some(1) };
+    let cut_back = KafkaError::OffsetOutOfRange { partition: of.clone(), offset: 3, why };
+    for mut reader in [reader, another] {
+        let told = async {
+            loop {
+                match reader.next(1).await {
+                    Ok(Fetched::CaughtUp) => {}
+                    other => return other,
+                }
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(60), told).await;
+        assert_eq!(told, Ok(Err(cut_back.clone())));
+    }
 }
 
 /// Neither what is in it nor what comes behind it is given, whatever is asked for at once.

@@ -72,13 +72,92 @@ async fn a_position_behind_the_end_is_an_error_or_skipped() {
     world.next_attempt();
     let table = world.table(&on_loss("fail"));
     let error = read_on(open(table.as_ref(), &split).await.as_mut()).await.map(drop).expect_err("it is behind the end");
-    assert!(error.to_string().contains("read t-0 from offset 8: it ends at 5"), "{error}");
+    assert!(error.to_string().contains("read t-0 from offset 8: its log was cut back to 5"), "{error}");
     world.next_attempt();
     let table = world.table(&on_loss("skip"));
     let mut reader = open(table.as_ref(), &split).await;
     read_on(reader.as_mut()).await.expect("it goes on");
     world.put("t", 0, [50]).await;
     assert_eq!(read_on(reader.as_mut()).await.expect("read").numbers(), [50]);
+}
+
+/// By a leader that did not have all, while the table is read and while no job runs. As many records or more stand behind the position again, so that
+/// nobody sees it by offsets. Those of a transaction are followed by its end, behind which the position is.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_cut_back_is_an_error_or_read_from_there() {
+    for (rule, is_running, is_transaction) in
+        [("fail", true, false), ("fail", false, true), ("skip", true, true), ("skip", false, false)]
+    {
+        let mut world = World::new();
+        world.topic("t", 1).await;
+        match is_transaction {
+            true => world.transact("t", 0..5, true).await,
+            false => world.put("t", 0, 0..5).await,
+        }
+        let table = world.table(&on_loss(rule));
+        let mut reader = open(table.as_ref(), &splits(table.as_ref()).await[0]).await;
+        assert_eq!(read_on(reader.as_mut()).await.expect("read").numbers(), [0, 1, 2, 3, 4]);
+        let split = reader.position();
+        world.kafka.elect_unclean(&at("t", 0), 2).expect("it is there");
+        world.put("t", 0, 100..110).await;
+        if !is_running {
+            drop(reader);
+            world.next_attempt();
+            reader = open(world.table(&on_loss(rule)).as_ref(), &split).await;
+        }
+        match rule {
+            "fail" => {
+                let error = read_on(reader.as_mut()).await.map(drop).expect_err("two records are not there any more");
+                assert_eq!(error.failure_kind(), thalweg_types::job::FailureKind::Data);
+                assert!(error.to_string().contains("its log was cut back to 2"), "{error}");
+            }
+            _ => {
+                let mut numbers = Vec::new();
+                while numbers.len() < 10 {
+                    numbers.extend(read_on(reader.as_mut()).await.expect("read").numbers());
+                }
+                assert_eq!(numbers, (100..110).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+/// What former releases have written has no epoch.
+#[tokio::test(start_paused = true)]
+async fn a_position_without_an_epoch_is_gone_on_from() {
+    let mut world = World::new();
+    world.topic("t", 1).await;
+    world.put("t", 0, 0..5).await;
+    let table = world.table(&on_loss("fail"));
+    let mut reader = open(table.as_ref(), &splits(table.as_ref()).await[0]).await;
+    read_on(reader.as_mut()).await.expect("read");
+    let mut split = reader.position();
+    let payload = split.payload.as_object_mut().expect("an object");
+    assert!(payload.remove("last_read").is_some(), "it is there now");
+    drop((reader, table));
+    world.put("t", 0, 5..8).await;
+    world.next_attempt();
+    let table = world.table(&on_loss("fail"));
+    assert_eq!(read_on(open(table.as_ref(), &split).await.as_mut()).await.expect("read").numbers(), [5, 6, 7]);
+}
+
+/// The end of a transaction is no record: that it went by retention loses nothing.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_record_may_go_by_retention() {
+    let mut world = World::new();
+    world.topic("t", 1).await;
+    world.transact("t", 0..5, true).await;
+    let table = world.table(&on_loss("fail"));
+    let mut reader = open(table.as_ref(), &splits(table.as_ref()).await[0]).await;
+    read_on(reader.as_mut()).await.expect("read");
+    let split = reader.position();
+    assert_eq!(place(&split).1, 6);
+    drop((reader, table));
+    world.put("t", 0, 5..8).await;
+    world.kafka.delete_records(&at("t", 0), 6).expect("deleted");
+    world.next_attempt();
+    let table = world.table(&on_loss("fail"));
+    assert_eq!(read_on(open(table.as_ref(), &split).await.as_mut()).await.expect("read").numbers(), [5, 6, 7]);
 }
 
 /// While it is read, and while no job runs. The new topic has more records than the old one had.

@@ -12,7 +12,7 @@ mod queue;
 use std::ffi::{CStr, CString, c_char};
 
 use rdkafka::{
-    bindings,
+    TopicPartitionList, bindings,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::RDKafkaErrorCode,
     producer::{BaseProducer, Producer as _, ProducerContext},
@@ -68,6 +68,17 @@ pub(super) fn purge(client: &dyn Client) {
     // It fails only for consumers and for unknown flags.
     // SAFETY: the client lives, and the function may be called by any thread.
     unsafe { bindings::rd_kafka_purge(client.handle(), flags) };
+}
+
+/// Says in which leader epoch the record before the offset of each partition was written.
+pub(super) fn set_leader_epoch(list: &mut TopicPartitionList, leader_epoch: i32) {
+    // SAFETY: the list lives, has as many elements as it says, and nobody else has it.
+    unsafe {
+        let Some(list) = list.ptr().as_ref() else { return };
+        for index in 0..usize::try_from(list.cnt).unwrap_or_default() {
+            bindings::rd_kafka_topic_partition_set_leader_epoch(list.elems.add(index), leader_epoch);
+        }
+    }
 }
 
 /// A text for C. One with a zero within is not passed on: no name has one.

@@ -8,7 +8,7 @@ use super::{
     Check,
     world::{World, all, first_of, partition, read_count, read_nothing, read_to_end, to, value_of},
 };
-use crate::{Consumer, Fetched, Isolation, KafkaError, NewRecord, OffsetAt, TopicPartition};
+use crate::{Consumer, Fetched, Isolation, KafkaError, NewRecord, OffsetAt, OutOfRange, Position, TopicPartition};
 
 use Isolation::{ReadCommitted, ReadUncommitted};
 
@@ -22,6 +22,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "at an end the position is behind control records", run: |world| Box::pin(control_records(world)) },
     Check { name: "an offset that is gone is out of range", run: |world| Box::pin(gone(world)) },
     Check { name: "an offset beyond the end is out of range", run: |world| Box::pin(beyond(world)) },
+    Check { name: "what was read and is not there any more is told of", run: |world| Box::pin(with_epoch(world)) },
     Check { name: "a topic that is missing is told of", run: |world| Box::pin(missing_topic(world)) },
     Check { name: "a partition that is missing is told of", run: |world| Box::pin(missing_partition(world)) },
     Check { name: "a topic that is deleted is told of", run: |world| Box::pin(deleted_topic(world)) },
@@ -139,7 +140,7 @@ async fn gone(world: &World<'_>) {
     world.write(&topic, &["a", "b", "c"]).await;
     world.harness.delete_records(&first_of(&topic), 2).await.expect("they are deleted");
     let mut reader = world.reader(&topic, 1, ReadCommitted).await;
-    let gone = KafkaError::OffsetOutOfRange { partition: first_of(&topic), offset: 1 };
+    let gone = KafkaError::OffsetOutOfRange { partition: first_of(&topic), offset: 1, why: OutOfRange::Outside };
     for _ in 0..2 {
         assert_eq!(reader.next(10).await, Err(gone.clone()));
     }
@@ -151,8 +152,32 @@ async fn beyond(world: &World<'_>) {
     let topic = world.topic("t", 1).await;
     world.write(&topic, &["a"]).await;
     let mut reader = world.reader(&topic, 5, ReadCommitted).await;
-    let beyond = KafkaError::OffsetOutOfRange { partition: first_of(&topic), offset: 5 };
+    let beyond = KafkaError::OffsetOutOfRange { partition: first_of(&topic), offset: 5, why: OutOfRange::Outside };
     assert_eq!(reader.next(10).await, Err(beyond));
+}
+
+async fn with_epoch(world: &World<'_>) {
+    let topic = world.topic("t", 1).await;
+    world.write(&topic, &["a", "b", "c"]).await;
+    let of = first_of(&topic);
+    // One client for all: it knows the partition's leader from the second time on.
+    let consumer = world.consumer(ReadCommitted);
+    let from = async |offset, leader_epoch| {
+        let position = Position { offset, leader_epoch: Some(leader_epoch) };
+        let mut reader = consumer.read_from(&of, position).await.expect("a reader");
+        assert_eq!(reader.position(), offset);
+        reader.next(10).await
+    };
+    for _ in 0..2 {
+        let read = from(2, 0).await;
+        assert!(matches!(&read, Ok(Fetched::Records(records)) if value_of(&records[0]) == "c"), "{read:?}");
+        assert_eq!(from(3, 0).await, Ok(Fetched::CaughtUp));
+        for (offset, epoch, end) in [(5, 0, Some(3)), (2, 7, None)] {
+            let why = OutOfRange::CutBack { end };
+            let cut_back = KafkaError::OffsetOutOfRange { partition: of.clone(), offset, why };
+            assert_eq!(from(offset, epoch).await, Err(cut_back), "{offset} of epoch {epoch}");
+        }
+    }
 }
 
 async fn missing_topic(world: &World<'_>) {
