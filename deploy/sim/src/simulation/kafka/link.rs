@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use thalweg_kafka::{
     Admin, ClientConfig, Consumer, Fetched, Isolation, Kafka, KafkaError, NewTopic, OffsetAt, PartitionReader,
-    Producer, Topic, TopicPartition, TransactionalProducer, Transactions, Wanted, model::Call,
+    Position, Producer, Topic, TopicPartition, TransactionalProducer, Transactions, Wanted, model::Call,
 };
 use tokio::time::Instant;
 
@@ -133,10 +133,14 @@ struct LinkedConsumer {
 
 #[async_trait]
 impl Consumer for LinkedConsumer {
-    async fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn PartitionReader>, KafkaError> {
-        let reader = self.consumer.read(partition, offset).await?;
+    async fn read_from(
+        &self,
+        partition: &TopicPartition,
+        from: Position,
+    ) -> Result<Box<dyn PartitionReader>, KafkaError> {
+        let reader = self.consumer.read_from(partition, from).await?;
         let Link { kafka, host } = &self.link;
-        kafka.journal.detail(&format!("kafka: {host} reads {partition} from {offset}"));
+        kafka.journal.detail(&format!("kafka: {host} reads {partition} from {}", from.offset));
         Ok(Box::new(LinkedReader { link: self.link.clone(), of: partition.clone(), reader, due: None }))
     }
 }
