@@ -320,8 +320,10 @@ pub struct SinkSubtask {
     pub memory_bytes: u64,
     /// The most bytes of rows that may travel within one committable: those of all subtasks travel together.
     pub inline_bytes: u64,
-    /// About how many bytes the rows between two checkpoints may have.
+    /// About how many bytes the rows of one checkpoint may have.
     pub epoch_bytes: u64,
+    /// How many subtasks write the table.
+    pub subtasks: u32,
 }
 
 /// What publishes for one sink of a job, with what it may use. It outlives attempts.
@@ -415,9 +417,9 @@ pub trait SinkWriter: Send {
         Vec::new()
     }
 
-    /// How much of the room is taken that the writer has for the rows between two seals. A full writer still takes rows.
-    fn fill(&self) -> Fill {
-        Fill::Little
+    /// What was written since the last seal; `None`: the rows of a checkpoint have no bound. A full writer still takes rows.
+    fn written(&self) -> Option<Written> {
+        None
     }
 
     /// When a part that stays open over seals is closed; `None` if every part ends with a seal. The writer receives the
@@ -427,15 +429,14 @@ pub trait SinkWriter: Send {
     }
 }
 
-/// How much of its room a writer has used since the last seal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fill {
-    /// There is room.
-    Little,
-    /// The next checkpoint should come soon.
-    Much,
-    /// It should be given no more rows before the next checkpoint.
-    Full,
+/// How much a writer has written, and how much may be published at once: what was sealed for checkpoints that never became
+/// complete is published together with what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Since the last seal, in bytes of memory.
+    pub bytes: u64,
+    /// The most for one complete checkpoint.
+    pub bytes_max: u64,
 }
 
 /// When a part that stays open over several checkpoints is closed. It becomes visible with the next completed

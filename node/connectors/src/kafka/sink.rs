@@ -26,7 +26,7 @@ use super::{
     sink_options::{Placement, WriteOptions, kafka},
 };
 use crate::{
-    ConnectorError, Fill, Sealing, SinkSubtask, SinkWriter,
+    ConnectorError, Sealing, SinkSubtask, SinkWriter, Written,
     connector::{Sink, SinkTable},
     nothing_to_seal,
     notices::TableNotices,
@@ -42,6 +42,8 @@ pub(super) const SINK: Sink = Sink {
         let encoder = RecordEncoder::open(&table.spec.connector, table.schema, &write, table.context)?;
         Ok(match write.delivery {
             Delivery::ExactlyOnce => {
+                let epoch_bytes = subtask.epoch_bytes.min(write.epoch_bytes() / u64::from(subtask.subtasks.max(1)));
+                let subtask = SinkSubtask { epoch_bytes, ..subtask };
                 let stager = Stager::new(subtask, table.context.seams.compute.clone());
                 Box::new(StagingWriter { encoder, stager })
             }
@@ -87,8 +89,8 @@ impl SinkWriter for StagingWriter {
         Ok(self.stager.seal())
     }
 
-    fn fill(&self) -> Fill {
-        self.stager.fill()
+    fn written(&self) -> Option<Written> {
+        Some(self.stager.written())
     }
 
     fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {

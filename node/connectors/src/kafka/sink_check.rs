@@ -94,7 +94,7 @@ impl Look<'_> {
             checkpoints: String::new(),
             memory_bytes: 0,
         };
-        let transactions: Transactions = self.write.transactions(&nobody);
+        let transactions: Transactions = self.write.transactions(&nobody, self.write.transaction_timeout);
         let asked = format!(
             "take the transactional id '{}' ('sink.transactional-id-prefix') for transactions of {} s \
              ('sink.transaction-timeout')",

@@ -152,7 +152,8 @@ impl Rig {
 
     fn writer(&self, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
         let (identity, store) = (identity(1, attempt, subtask), self.store());
-        let own = SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20, epoch_bytes: 1 << 30 };
+        let (memory_bytes, inline_bytes, epoch_bytes) = (1 << 20, 1 << 20, 1 << 30);
+        let own = SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes, subtasks: 1 };
         open_sink_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 

@@ -62,8 +62,8 @@ impl Rig {
         let memory = Arc::new(object_store::memory::InMemory::new());
         let stores = ObjectStores::default().with_store("memory://c", memory);
         let store = crate::CheckpointStore::open("memory://c", &stores).expect("it is registered");
-        let own =
-            SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes, inline_bytes: 1 << 20, epoch_bytes: 0 };
+        let (identity, inline_bytes, epoch_bytes) = (identity(1, 1, 1), 1 << 20, 1 << 30);
+        let own = SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes, subtasks: 2 };
         open_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 
@@ -210,6 +210,17 @@ async fn a_table_that_does_not_fit_is_refused_with_what_to_do() {
     let reason = "the transaction timeout is larger than the broker's transaction.max.timeout.ms".to_owned();
     long.kafka.fault(Call::Init, Fault::Fail(KafkaError::Refused { reason }));
     long.refused(false, &["60 s ('sink.transaction-timeout')", "transaction.max.timeout.ms"]).await;
+}
+
+/// What is written at five megabytes per second, by all subtasks, is within the transaction's time.
+#[tokio::test(start_paused = true)]
+async fn a_short_transaction_has_few_rows() {
+    for (timeout, most) in [("2 s", 5_000_000), ("1 min", 150_000_000), ("15 min", 1 << 30)] {
+        let rig = rig(&[("sink.transaction-timeout", timeout)]);
+        let written = rig.writer(1 << 20).written().expect("it has a bound");
+        assert_eq!(written, Written { bytes: 0, bytes_max: most }, "{timeout}");
+    }
+    assert_eq!(rig(&[AT_LEAST_ONCE]).writer(1 << 20).written(), None);
 }
 
 #[tokio::test(start_paused = true)]
