@@ -143,11 +143,12 @@ pub trait Enumerator: Send + Sync {
     /// How long after one listing the next one begins; `None`: there is one only, in all of the job's life.
     fn interval(&self) -> Option<Duration>;
 
-    /// All pieces that there are now, in reading order, also those that were listed before.
+    /// All pieces that there are now, in reading order, also those that were listed before. Where the first listing decides
+    /// where splits begin, it waits until it is sure of them.
     ///
     /// # Errors
     /// If they cannot be listed.
-    async fn list(&self) -> Result<Vec<Piece>, ConnectorError>;
+    async fn list(&self, listing: Listing) -> Result<Vec<Piece>, ConnectorError>;
 
     /// Whether all new pieces of a listing are cut by one call and become known at once, so that a checkpoint has all of
     /// them or none. If not, they are cut one by one, and assigned as there is room.

@@ -157,12 +157,12 @@ impl World {
     }
 }
 
-async fn list(table: &dyn Source) -> Vec<Piece> {
-    table.enumerator().expect("it finds partitions").list().await.expect("listed")
+async fn list(table: &dyn Source, listing: Listing) -> Vec<Piece> {
+    table.enumerator().expect("it finds partitions").list(listing).await.expect("listed")
 }
 
 async fn try_splits(table: &dyn Source, listing: Listing) -> Result<Vec<Split>, ConnectorError> {
-    let pieces = list(table).await;
+    let pieces = list(table, listing).await;
     let cut = table.enumerator().expect("it finds partitions").cut(&pieces, listing).await?;
     assert_eq!(cut.len(), pieces.len());
     Ok(cut.into_iter().flatten().collect())

@@ -235,7 +235,7 @@ impl Enumerator for TestSource {
         self.together().is_some()
     }
 
-    async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
+    async fn list(&self, _: Listing) -> Result<Vec<Piece>, ConnectorError> {
         *self.tables.listings.lock().unwrap().entry(self.table.clone()).or_default() += 1;
         let times = if self.tables.doubled.lock().unwrap().contains(&self.table) { 2 } else { 1 };
         let count = self.tables.sources.lock().unwrap()[&self.table].len();

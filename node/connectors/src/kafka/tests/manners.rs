@@ -66,7 +66,7 @@ async fn a_listing_that_fails_is_repeated_and_one_that_is_refused_is_not() {
     world.kafka.fault(Call::Offsets, away());
     assert_eq!(splits(table.as_ref()).await.len(), 1);
     world.kafka.fault(Call::Topics, Fault::Fail(KafkaError::Denied { reason: "not you".to_owned() }));
-    let listed = table.enumerator().expect("it finds partitions").list().await;
+    let listed = table.enumerator().expect("it finds partitions").list(Listing::Later).await;
     assert_eq!(listed.expect_err("it is refused").failure_kind(), FailureKind::Data);
 }
 
