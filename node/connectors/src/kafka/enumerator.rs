@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use thalweg_kafka::{Admin, KafkaError, Topic, TopicPartition};
+use thalweg_kafka::{Admin, KafkaError, Topic, TopicId, TopicPartition};
 use thalweg_types::Split;
 use tokio::time::sleep;
 
@@ -58,8 +58,8 @@ impl TopicEnumerator {
             let found = self.topics(Listing::First).await?;
             let missing = table.missing(&found).next().map(str::to_owned);
             match missing {
-                None if before.as_ref() == Some(&found) => return Ok(found),
-                None => before = Some(found),
+                None if before.as_ref() == Some(&places_of(&found)) => return Ok(found),
+                None => before = Some(places_of(&found)),
                 Some(missing) if table.options.bounded.is_some() && looks >= MISSED_MAX => {
                     return Err(ConnectorError::Data {
                         attempted: format!("find the end of topic '{missing}'"),
@@ -106,6 +106,11 @@ impl TopicEnumerator {
     }
 }
 
+/// What two answers must agree on.
+fn places_of(topics: &[Topic]) -> Vec<(String, Option<TopicId>, i32)> {
+    topics.iter().map(|topic| (topic.name.clone(), topic.id, topic.partitions)).collect()
+}
+
 struct Placed {
     starts: BTreeMap<TopicPartition, i64>,
     /// `None`: the table has no end.
@@ -141,7 +146,7 @@ impl Enumerator for TopicEnumerator {
             Listing::Later => self.topics(listing).await?,
         };
         let mut pieces = Vec::new();
-        for Topic { name, id, partitions } in topics {
+        for Topic { name, id, partitions, .. } in topics {
             let topic: Arc<str> = name.into();
             let piece = |partition| Piece {
                 name: piece_name(&TopicPartition { topic: topic.clone(), partition }, id),

@@ -175,7 +175,7 @@ pub(super) async fn ensure_topic(admin: &dyn Admin, topic: &str) -> Result<(), U
     let wanted = Wanted::Named(vec![topic.to_owned()]);
     if admin.topics(&wanted).await?.is_empty() {
         let config = TOPIC_CONFIG.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let new = NewTopic { name: topic.to_owned(), partitions: 1, config };
+        let new = NewTopic { name: topic.to_owned(), partitions: 1, replication: None, config };
         if admin.create_topic(&new).await? {
             return Ok(());
         }

@@ -102,7 +102,7 @@ impl World {
     }
 
     async fn topic(&self, name: &str, partitions: i32) {
-        let topic = NewTopic { name: name.to_owned(), partitions, config: [].into() };
+        let topic = NewTopic { name: name.to_owned(), partitions, replication: None, config: [].into() };
         assert_eq!(self.admin().create_topic(&topic).await, Ok(true));
     }
 

@@ -267,7 +267,8 @@ mod tests {
     use super::*;
 
     fn topic(id: u128, partitions: i32) -> Topic {
-        Topic { name: "t".to_owned(), id: Some(TopicId(id)), partitions }
+        let (name, leaderless) = ("t".to_owned(), BTreeSet::new());
+        Topic { name, id: Some(TopicId(id)), partitions, replication: 1, leaderless }
     }
 
     fn partition() -> Arc<OpenPartition> {

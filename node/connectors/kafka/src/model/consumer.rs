@@ -6,10 +6,14 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
+    cluster::Now,
     faults::Call,
     shared::{Limits, Shared},
 };
 use crate::{Consumer, Fetched, Isolation, KafkaError, PartitionReader, TopicPartition};
+
+/// How long a client tells of what went wrong, as librdkafka's does here.
+const TROUBLE_MS: u64 = 45_000;
 
 pub(super) struct ModelConsumer {
     shared: Arc<Shared>,
@@ -64,7 +68,7 @@ impl PartitionReader for ModelReader {
         let Self { shared, limits, isolation, partition, position, end_told, .. } = self;
         shared
             .until(|state, _| {
-                if limits.is_away(state) || state.faults.leaderless.contains(partition) {
+                if limits.is_away(state) || state.faults.leaderless.contains_key(partition) {
                     return None;
                 }
                 let slice = match state.cluster.read(partition, *position, records_max.max(1), *isolation) {
@@ -91,9 +95,12 @@ impl PartitionReader for ModelReader {
 
     fn trouble(&self) -> Option<String> {
         let of = &self.partition;
-        self.shared.with(|state, _| {
-            let has_leader = !state.faults.leaderless.contains(of);
-            self.limits.trouble(state).or_else(|| (!has_leader).then(|| format!("{of} has no leader")))
+        self.shared.with(|state, now| {
+            // What went wrong with a connection is told for a while. Where there is no leader, no connection is tried.
+            let lost = state.faults.leaderless.get(of);
+            let is_new = |lost: &Now| now.monotonic_ms < lost.monotonic_ms.saturating_add(TROUBLE_MS);
+            let told = || lost.filter(|lost| is_new(lost)).map(|_| "a broker has closed the connection".to_owned());
+            self.limits.trouble(state).or_else(told)
         })
     }
 }

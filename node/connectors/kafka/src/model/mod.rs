@@ -74,7 +74,8 @@ impl ModelKafka {
 
     /// A partition loses its leader: it can be neither read nor written, until `elect_leader`.
     pub fn lose_leader(&self, of: &TopicPartition) {
-        self.shared.change(|state| _ = state.faults.leaderless.insert(of.clone()));
+        self.shared.with(|state, now| _ = state.faults.leaderless.insert(of.clone(), now));
+        self.shared.change(|_| ());
     }
 
     /// A partition gets another leader.

@@ -77,7 +77,7 @@ async fn a_broker_that_comes_back_is_found_again(apache: &Apache, broker: &mut B
     let (kafka, mut config) = (&apache.kafka, apache.config());
     config.properties.insert("socket.timeout.ms".to_owned(), "3000".to_owned());
     let admin = kafka.admin(&config).expect("a client");
-    let topic = NewTopic { name: "restarted".to_owned(), partitions: 1, config: [].into() };
+    let topic = NewTopic { name: "restarted".to_owned(), partitions: 1, replication: None, config: [].into() };
     assert_eq!(admin.create_topic(&topic).await, Ok(true));
     let of = TopicPartition { topic: "restarted".into(), partition: 0 };
     let record = |value: &'static str| NewRecord {

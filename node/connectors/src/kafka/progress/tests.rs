@@ -160,7 +160,7 @@ async fn a_topic_is_made_once_and_must_keep_what_it_has() {
     let admin = rig.kafka.admin(&rig.config).expect("opened");
     ensure_topic(admin.as_ref(), TOPIC).await.expect("it is there and fits");
     let config = BTreeMap::from([(CLEANUP_POLICY.to_owned(), "compact,delete".to_owned())]);
-    admin.create_topic(&NewTopic { name: "other".to_owned(), partitions: 1, config }).await.expect("created");
+    admin.create_topic(&NewTopic { name: "other".to_owned(), partitions: 1, replication: None, config }).await.expect("created");
     let Err(Unread::Unfit(reason)) = ensure_topic(admin.as_ref(), "other").await else { panic!("it would forget") };
     assert!(reason.contains("'cleanup.policy' of topic 'other' is 'compact,delete'"), "{reason}");
     let Err(Unread::Client(KafkaError::NoTopic { topic })) =

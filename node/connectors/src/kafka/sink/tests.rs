@@ -53,7 +53,7 @@ impl Rig {
     }
 
     async fn with_topic(self) -> Self {
-        let topic = NewTopic { name: "out".to_owned(), partitions: 2, config: BTreeMap::new() };
+        let topic = NewTopic { name: "out".to_owned(), partitions: 2, replication: None, config: BTreeMap::new() };
         assert!(self.admin().create_topic(&topic).await.expect("created"));
         self
     }
@@ -200,7 +200,7 @@ async fn a_table_that_does_not_fit_is_refused_with_what_to_do() {
     elsewhere.checked(true).await.expect("they may come back");
     let forgetful = rig(&[("sink.progress-topic", "forgetful")]).with_topic().await;
     let config = [("cleanup.policy".to_owned(), "delete".to_owned())].into();
-    let topic = NewTopic { name: "forgetful".to_owned(), partitions: 1, config };
+    let topic = NewTopic { name: "forgetful".to_owned(), partitions: 1, replication: None, config };
     forgetful.admin().create_topic(&topic).await.expect("created");
     forgetful.refused(false, &["'cleanup.policy' of topic 'forgetful' is 'delete'"]).await;
     let denied = rig(&[]).with_topic().await;
