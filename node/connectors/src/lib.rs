@@ -418,6 +418,12 @@ pub trait SinkWriter: Send {
         Vec::new()
     }
 
+    /// The rows of the batch that was written last which turned out to be unfit when they were encoded, by their index in it. They
+    /// are not written; the caller sets them aside. Told once.
+    fn refused(&mut self) -> Vec<Fault> {
+        Vec::new()
+    }
+
     /// What was written since the last seal; `None`: the rows of a checkpoint have no bound. A full writer still takes rows.
     fn written(&self) -> Option<Written> {
         None

@@ -114,6 +114,12 @@ impl RollingSink {
         self.writer.unfit(batch)
     }
 
+    /// Rows of the last batch that the writer has not written, since they are unfit. Told once.
+    pub(crate) fn refused(&mut self) -> Vec<Fault> {
+        // What is held is written with other batches, of which no row could be told.
+        if self.held.is_some() { Vec::new() } else { self.writer.refused() }
+    }
+
     /// How much of the room for one checkpoint is taken.
     pub(crate) fn fill(&self, known: Outcomes) -> Fill {
         let Some(Written { bytes, bytes_max }) = self.writer.written() else { return Fill::Little };

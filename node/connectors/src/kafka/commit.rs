@@ -39,6 +39,7 @@ use super::{
     progress::{self, Progress, ProgressKey, Step, Unread},
     records::records_of,
     sink_options::{Placement, WriteOptions, kafka},
+    topic_limit::topic_limit,
 };
 use crate::{
     CommitterIdentity, ConnectorError, Epochs, SinkCommitter,
@@ -203,6 +204,8 @@ impl KafkaCommitter {
         let WriteOptions { progress_topic, servers, .. } = &self.options;
         let config = self.options.client(self.identity.memory_bytes.max(QUEUE_BYTES_MIN));
         let admin = self.kafka.admin(&config).map_err(|error| self.trouble(epoch, error))?;
+        let limit = answered(ANSWERED_WITHIN, topic_limit(admin.as_ref(), &self.options.topic)).await;
+        let limit = limit.map_err(|error| self.trouble(epoch, error))?;
         let ready = answered_or(progress::ensure_topic(admin.as_ref(), progress_topic)).await;
         ready.map_err(|unread| self.unread(epoch, unread))?;
         let key = ProgressKey::of(&self.identity);
@@ -215,12 +218,14 @@ impl KafkaCommitter {
         if bug::is_active(Bug::LeaveTransactionOpen) {
             transactions.id = format!("{}-{}", transactions.id, self.seams.entropy.next());
         }
-        let producer = self.kafka.transactional(&config, &transactions);
+        let of_topic = self.options.client_of_topic(config.queue_bytes, limit);
+        let producer = self.kafka.transactional(&of_topic, &transactions);
         let mut producer = producer.map_err(|error| self.trouble(epoch, error))?;
         // An id whose last transaction is still ending is waited for.
         let taken = answered(timeout + COMMIT_SLACK, producer.init()).await;
         taken.map_err(|error| match error {
-            KafkaError::Refused { reason } if timeout > self.options.transaction_timeout => {
+            // Only its time differs from one that was taken before.
+            KafkaError::Refused { reason } | KafkaError::Config { reason } if timeout > self.options.transaction_timeout => {
                 Trouble::Stop(self.too_long(epoch, timeout, &reason))
             }
             error => self.trouble(epoch, error),

@@ -7,7 +7,7 @@
 //! | none | as before | waits for nothing |
 //!
 //! A client that cannot get rid of its records makes `write` wait, by which the job's sources stop; what it holds is bounded. A
-//! writer that stages asks no broker anything.
+//! writer that stages asks brokers only how large records may be, and goes on without an answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use thalweg_kafka::{Kafka, KafkaError, NewRecord, Producer, Wanted};
-use thalweg_types::{Fault, connector::Delivery, seam::Seams};
+use thalweg_types::{Fault, JobId, connector::Delivery, seam::Seams};
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
     records::{RecordEncoder, records_of},
     sink_check::check,
     sink_options::{Placement, WriteOptions, kafka},
+    topic_limit::TopicLimit,
 };
 use crate::{
     ConnectorError, Sealing, SinkSubtask, SinkWriter, Written,
@@ -44,8 +45,9 @@ pub(super) const SINK: Sink = Sink {
             Delivery::ExactlyOnce => {
                 let epoch_bytes = subtask.epoch_bytes.min(write.epoch_bytes() / u64::from(subtask.subtasks.max(1)));
                 let subtask = SinkSubtask { epoch_bytes, ..subtask };
+                let limit = topic_limit_of(&table, &options, subtask.identity.job)?;
                 let stager = Stager::new(subtask, table.context.seams.compute.clone());
-                Box::new(StagingWriter { encoder, stager })
+                Box::new(StagingWriter { encoder, stager, options: write, limit })
             }
             Delivery::AtLeastOnce | Delivery::NoGuarantee => {
                 Box::new(DirectWriter::new(&table, (&options, write), encoder, &subtask)?)
@@ -69,10 +71,17 @@ const RECORDS_MAX: usize = 1000;
 /// What a client needs at least for its queue.
 const QUEUE_BYTES_MIN: u64 = 1 << 20;
 
+fn topic_limit_of(table: &SinkTable<'_>, options: &Options<'_>, job: JobId) -> Result<TopicLimit, ConnectorError> {
+    let notices = table.context.notices.of(Some(job), &table.spec.table);
+    Ok(TopicLimit::new(kafka(options, table.context)?, table.context.seams.clock.clone(), notices))
+}
+
 /// Stages messages for the committer.
 struct StagingWriter {
     encoder: RecordEncoder,
     stager: Stager,
+    options: WriteOptions,
+    limit: TopicLimit,
 }
 
 #[async_trait]
@@ -80,6 +89,9 @@ impl SinkWriter for StagingWriter {
     async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
         if batch.num_rows() == 0 {
             return Ok(());
+        }
+        if let Some(bytes_max) = self.limit.learn(&self.options).await {
+            self.encoder.set_topic_limit(bytes_max);
         }
         let messages = self.encoder.encode(batch).await?;
         self.stager.write(messages).await
@@ -96,6 +108,10 @@ impl SinkWriter for StagingWriter {
     fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
         self.encoder.unfit(batch)
     }
+
+    fn refused(&mut self) -> Vec<Fault> {
+        self.encoder.take_too_large()
+    }
 }
 
 /// Hands records to a client at once.
@@ -107,6 +123,7 @@ struct DirectWriter {
     /// Shared with sealings, which flush beside the record path. Rows that come meanwhile wait for them.
     producer: Arc<Mutex<Box<dyn Producer>>>,
     placement: Placement,
+    limit: TopicLimit,
     /// When the number of partitions was asked for.
     placed: Option<Duration>,
     notices: TableNotices,
@@ -121,6 +138,7 @@ impl DirectWriter {
         subtask: &SinkSubtask,
     ) -> Result<Self, ConnectorError> {
         let kafka = kafka(options, table.context)?;
+        let limit = topic_limit_of(table, options, subtask.identity.job)?;
         let producer = kafka.producer(&write.client(subtask.memory_bytes.max(QUEUE_BYTES_MIN)));
         let opening = || format!("open a client for {}", write.servers);
         let producer = producer.map_err(|error| failed(&write.table, opening(), error))?;
@@ -132,6 +150,7 @@ impl DirectWriter {
             options: write,
             kafka,
             producer: Arc::new(Mutex::new(producer)),
+            limit,
             placed: None,
             seams: table.context.seams.clone(),
         })
@@ -180,6 +199,9 @@ impl SinkWriter for DirectWriter {
             return Ok(());
         }
         self.place().await?;
+        if let Some(bytes_max) = self.limit.learn(&self.options).await {
+            self.encoder.set_topic_limit(bytes_max);
+        }
         let messages = self.encoder.encode(batch).await?;
         for from in (0..messages.num_rows()).step_by(RECORDS_MAX) {
             let part = messages.slice(from, RECORDS_MAX.min(messages.num_rows() - from));
@@ -206,6 +228,10 @@ impl SinkWriter for DirectWriter {
 
     fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
         self.encoder.unfit(batch)
+    }
+
+    fn refused(&mut self) -> Vec<Fault> {
+        self.encoder.take_too_large()
     }
 }
 

@@ -11,6 +11,9 @@ use crate::{CommitterIdentity, ConnectorContext, ConnectorError, options::Option
 const TIMEOUT: &str = "sink.transaction-timeout";
 /// Brokers that abort a transaction sooner would abort most of them.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const BATCH_BYTES: &str = "batch.size";
+/// librdkafka's.
+const BATCH_BYTES_DEFAULT: u64 = 1_000_000;
 /// The bytes of rows that brokers surely take in a second. An epoch with more than that for the time of its transaction might
 /// never be published.
 const WRITTEN_PER_SECOND: u64 = 5_000_000;
@@ -95,6 +98,18 @@ impl WriteOptions {
     /// A client that may queue so many bytes.
     pub(super) fn client(&self, queue_bytes: u64) -> ClientConfig {
         ClientConfig { queue_bytes, ..self.config.clone() }
+    }
+
+    /// A client that may queue so many bytes, and whose batches of records are no larger than the topic takes: brokers refuse
+    /// a larger one, however small its records are.
+    pub(super) fn client_of_topic(&self, queue_bytes: u64, topic_limit: Option<u64>) -> ClientConfig {
+        let mut config = self.client(queue_bytes);
+        if let Some(limit) = topic_limit {
+            let given = config.properties.get(BATCH_BYTES).and_then(|given| given.parse().ok());
+            let bytes = given.unwrap_or(BATCH_BYTES_DEFAULT).min(limit);
+            config.properties.insert(BATCH_BYTES.to_owned(), bytes.to_string());
+        }
+        config
     }
 
     /// The most bytes of rows that all subtasks may write for one transaction.
@@ -202,6 +217,18 @@ mod tests {
             let refused = write(&[(key, value)]).map(drop).expect_err("it is refused");
             assert!(refused.contains(reason), "{refused}");
         }
+    }
+
+    #[test]
+    fn batches_are_no_larger_than_the_topic_takes() {
+        let batch = |given: &[(&str, &str)], limit| {
+            let config = write(given).expect("sound").client_of_topic(1, limit);
+            config.properties.get("batch.size").cloned()
+        };
+        assert_eq!(batch(&[], None), None);
+        assert_eq!(batch(&[], Some(20_000)).as_deref(), Some("20000"));
+        assert_eq!(batch(&[], Some(10_000_000)).as_deref(), Some("1000000"));
+        assert_eq!(batch(&[("properties.batch.size", "500")], Some(20_000)).as_deref(), Some("500"));
     }
 
     #[test]

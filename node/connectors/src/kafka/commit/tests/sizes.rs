@@ -2,6 +2,24 @@
 
 use super::*;
 
+/// It would be part of a checkpoint that could never be published.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_the_topic_does_not_take_is_set_aside() {
+    let mut rig = Rig::of_topic(&[("max.message.bytes", "2000")]).await;
+    let (mut job, node) = (Job::new(), rig.node());
+    let mut writer = rig.writer(1, 0);
+    let large = ("key-0".repeat(1000), 1);
+    writer.write(&rows(&[("key-0".to_owned(), 0), large, ("key-0".to_owned(), 2)])).await.expect("written");
+    let refused = writer.refused();
+    assert_eq!(refused.iter().map(|fault| fault.row).collect::<Vec<_>>(), [1]);
+    assert!(refused[0].reason.contains("'max.message.bytes' of topic 'out' is 2000"), "{}", refused[0].reason);
+    assert_eq!(writer.refused(), [], "told once");
+    let prepared = seal(writer.as_mut()).await;
+    let written = [(0, vec![("key-0".to_owned(), 0), ("key-0".to_owned(), 2)])].into();
+    job.on_complete(&written, prepared);
+    rig.publish_all(&mut job, &node).await;
+}
+
 /// Rows with long texts: an object for every few hundred.
 async fn take_large(rig: &Rig, job: &mut Job, count: i64) {
     let mut dealt = job.rows(count, 2);
