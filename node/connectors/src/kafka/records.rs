@@ -184,8 +184,8 @@ impl RecordEncoder {
         if self.too_large.is_empty() {
             return Ok(messages);
         }
-        let mut fits = vec![true; messages.num_rows()];
-        self.too_large.iter().filter_map(|fault| fits.get_mut(fault.row).zip(Some(false))).for_each(|(fits, no)| *fits = no);
+        let fits = |row| self.too_large.binary_search_by_key(&row, |fault| fault.row).is_err();
+        let fits: Vec<bool> = (0..messages.num_rows()).map(fits).collect();
         filter_record_batch(&messages, &BooleanArray::from(fits)).map_err(arrow)
     }
 

@@ -140,6 +140,11 @@ impl KafkaTable {
         }
     }
 
+    /// Looks at all partitions soon. Returns the number of the last look that has begun.
+    pub(super) fn look_soon(&self) -> u64 {
+        self.watch.get().map_or(0, Watch::look_soon)
+    }
+
     /// Says whether a partition cannot be read now, and why not. That some cannot is told once for all of them.
     pub(super) fn set_unreachable(&self, partition: &OpenPartition, why: Option<&str>) {
         if !partition.set_unreachable(why.is_some()) {

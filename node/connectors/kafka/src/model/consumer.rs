@@ -94,12 +94,12 @@ impl PartitionReader for ModelReader {
     }
 
     fn trouble(&self) -> Option<String> {
-        let of = &self.partition;
         self.shared.with(|state, now| {
-            // What went wrong with a connection is told for a while. Where there is no leader, no connection is tried.
-            let lost = state.faults.leaderless.get(of);
+            // What went wrong with a connection is told for a while, to readers of all partitions. Where there is no leader, no
+            // connection is tried.
             let is_new = |lost: &Now| now.monotonic_ms < lost.monotonic_ms.saturating_add(TROUBLE_MS);
-            let told = || lost.filter(|lost| is_new(lost)).map(|_| "a broker has closed the connection".to_owned());
+            let has_lost = state.faults.leaderless.values().any(is_new);
+            let told = || has_lost.then(|| "a broker has closed the connection".to_owned());
             self.limits.trouble(state).or_else(told)
         })
     }

@@ -70,6 +70,35 @@ async fn a_listing_that_fails_is_repeated_and_one_that_is_refused_is_not() {
     assert_eq!(listed.expect_err("it is refused").failure_kind(), FailureKind::Data);
 }
 
+/// Where nobody leads a partition, no connection fails either: the client tells of no trouble after a while.
+#[tokio::test(start_paused = true)]
+async fn a_partition_without_a_leader_is_never_silent_and_others_are_soon() {
+    let world = World::new();
+    world.topic("t", 2).await;
+    let table = world.table(&[("topic", "t")]);
+    let splits = splits(table.as_ref()).await;
+    let mut reader = open(table.as_ref(), &splits[0]).await;
+    let mut other = open(table.as_ref(), &splits[1]).await;
+    for reader in [&mut reader, &mut other] {
+        read_on(reader.as_mut()).await.expect("read");
+    }
+    world.kafka.lose_leader(&at("t", 0));
+    let read = timeout(Duration::from_secs(30), reader.next()).await;
+    assert!(matches!(read, Ok(Ok(Read::Waiting))), "{read:?}");
+    let trouble = async {
+        // The client tells of a failed connection, whose ever it was.
+        while !matches!(other.next().await, Ok(Read::CaughtUp)) {}
+    };
+    timeout(Duration::from_secs(10), trouble).await.expect("its leader says that there is nothing more");
+    let read = timeout(Duration::from_secs(3600), reader.next()).await;
+    assert!(read.is_err(), "it is waited for as long as nobody leads it: {read:?}");
+    let read = timeout(Duration::from_secs(3600), other.next()).await;
+    assert!(read.is_err(), "and nothing is wrong with the other: {read:?}");
+    world.kafka.elect_leader(&at("t", 0)).expect("elected");
+    let read = timeout(Duration::from_secs(30), reader.next()).await;
+    assert!(matches!(read, Ok(Ok(Read::CaughtUp))), "{read:?}");
+}
+
 async fn checked(world: &World, options: &[(&str, &str)], patient: bool) -> Result<(), String> {
     let table = world.table(options);
     table.check(patient).await.map_err(|error| {
