@@ -17,14 +17,15 @@
 //!
 //! Between two publications the producer is kept, with the progress that it has written. As long as nobody has taken the id
 //! from it, nobody else has moved that progress; somebody who does fences it, which its next transaction notices. So a committer
-//! that goes on where it was reads nothing.
+//! that goes on where it was does not read it again. It only asks whether the topic is still the one that it has read, and has not
+//! become shorter, as after a restore from a backup.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use serde_json::Value;
-use thalweg_kafka::{Kafka, KafkaError, TransactionalProducer, Wanted};
+use thalweg_kafka::{Admin, Kafka, KafkaError, TransactionalProducer, Wanted};
 use thalweg_storage::{CheckpointStore, ObjectStores};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobId,
@@ -36,7 +37,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     faults::{answered, failed, of_client},
-    progress::{self, Progress, ProgressKey, Step, Unread},
+    progress::{self, Mark, Progress, ProgressKey, Step, Unread},
     records::records_of,
     sink_options::{Placement, WriteOptions, kafka},
     topic_limit::topic_limit,
@@ -83,6 +84,9 @@ struct Session {
     servers: String,
     /// When brokers abort its transactions.
     timeout: Duration,
+    admin: Arc<dyn Admin>,
+    /// What the topic for progress was when it was read, or written.
+    mark: Mark,
 }
 
 /// What is kept between publications.
@@ -180,7 +184,10 @@ impl KafkaCommitter {
         timeout: Duration,
     ) -> Result<Session, Trouble> {
         let mut session = match kept {
-            Some(session) => session,
+            Some(session) => match self.still(session).await {
+                Some(session) => session,
+                None => self.open(epoch, timeout).await?,
+            },
             None => self.open(epoch, timeout).await?,
         };
         let step = Progress::step(session.progress.as_ref(), &epoch.progress, &epoch.epochs);
@@ -194,9 +201,21 @@ impl KafkaCommitter {
             Step::Write => {
                 self.write(epoch, &mut session).await?;
                 session.progress = Some(epoch.progress.clone());
+                session.mark = session.mark.after_record();
                 Ok(session)
             }
         }
+    }
+
+    /// Looks whether what a session knows of progress can still be so: a destination may have been restored from a backup, or the topic
+    /// deleted. If it cannot, or nobody tells, the session is of no use.
+    async fn still(&self, mut session: Session) -> Option<Session> {
+        let asked = Mark::ask(session.admin.as_ref(), &self.options.progress_topic);
+        let now = answered(ANSWERED_WITHIN, asked).await.ok()?;
+        session.mark.can_become(now).then(|| {
+            session.mark = now;
+            session
+        })
     }
 
     /// Takes the transactional id for transactions of this time, and reads what is written.
@@ -206,7 +225,7 @@ impl KafkaCommitter {
         let admin = self.kafka.admin(&config).map_err(|error| self.trouble(epoch, error))?;
         let limit = answered(ANSWERED_WITHIN, topic_limit(admin.as_ref(), &self.options.topic)).await;
         let limit = limit.map_err(|error| self.trouble(epoch, error))?;
-        let ready = answered_or(progress::ensure_topic(admin.as_ref(), progress_topic)).await;
+        let ready = answered_or(progress::ensure_topic(admin.as_ref(), progress_topic, &self.options.topic)).await;
         ready.map_err(|unread| self.unread(epoch, unread))?;
         let key = ProgressKey::of(&self.identity);
         let read = async || {
@@ -230,11 +249,14 @@ impl KafkaCommitter {
             }
             error => self.trouble(epoch, error),
         })?;
+        // Before it is read: it may only grow from here on.
+        let mark = answered(ANSWERED_WITHIN, Mark::ask(admin.as_ref(), progress_topic)).await;
+        let mark = mark.map_err(|error| self.trouble(epoch, error))?;
         let progress = match early {
             Some(progress) => progress,
             None => read().await?,
         };
-        Ok(Session { producer, progress, servers: servers.clone(), timeout })
+        Ok(Session { producer, progress, servers: servers.clone(), timeout, admin, mark })
     }
 
     /// Writes the rows and the progress in one transaction. After an error it is not known whether it is committed.

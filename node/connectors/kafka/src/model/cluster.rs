@@ -174,6 +174,12 @@ impl Cluster {
         Ok(())
     }
 
+    pub(super) fn truncate(&mut self, of: &TopicPartition, end: i64) -> Result<(), KafkaError> {
+        self.partition_mut(of)?.truncate(end);
+        self.touch();
+        Ok(())
+    }
+
     pub(super) fn change_leader(&mut self, of: &TopicPartition) -> Result<(), KafkaError> {
         self.partition_mut(of)?.change_leader();
         self.touch();

@@ -152,6 +152,14 @@ impl ModelKafka {
         self.shared.change(|state| state.cluster.delete_records(of, before))
     }
 
+    /// Loses what a partition has from an offset on, as when a broker is restored that has less.
+    ///
+    /// # Errors
+    /// If there is no such partition.
+    pub fn truncate(&self, of: &TopicPartition, end: i64) -> Result<(), KafkaError> {
+        self.shared.change(|state| state.cluster.truncate(of, end))
+    }
+
     /// Changes whenever the cluster does, so that whoever looks again and again need not look at all of it.
     #[must_use]
     pub fn revision(&self) -> u64 {
