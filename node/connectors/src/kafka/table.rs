@@ -182,11 +182,11 @@ impl KafkaTable {
     }
 
     /// Tells the table's group, if it names one, how far complete checkpoints are.
-    pub(super) fn commit(&self, offsets: BTreeMap<TopicPartition, i64>) {
+    pub(super) fn commit(&self, offsets: BTreeMap<TopicPartition, i64>, are_last: bool) {
         let (Some(group), false) = (&self.options.group, offsets.is_empty()) else { return };
         let Ok(admin) = self.admin() else { return };
         let start = || GroupCommitter::start(&self.seams, admin, group.clone(), self.notices.clone());
-        self.group.get_or_init(start).commit(offsets);
+        self.group.get_or_init(start).commit(offsets, are_last);
     }
 
     /// The topics that the table names and that are not among these.

@@ -168,6 +168,32 @@ async fn a_group_is_told_of_complete_checkpoints_only() {
     assert_eq!(committed().await[&at("t", 0)], 9);
 }
 
+/// The next attempt tells where it goes on from. What an attempt before tells behind that would set the group back.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_over_tells_a_group_nothing_more() {
+    let mut world = World::new();
+    world.topic("t", 1).await;
+    world.put("t", 0, 0..9).await;
+    let options = [("topic", "t"), ("properties.group.id", "g")];
+    let table = world.table(&options);
+    let split = splits(table.as_ref()).await.remove(0);
+    let later = async |table: &dyn Source| {
+        let mut reader = open(table, &split).await;
+        read_on(reader.as_mut()).await.expect("read");
+        reader.position()
+    };
+    world.kafka.fault(Call::CommitGroupOffsets, Fault::Fail(KafkaError::Unavailable { reason: "nobody".to_owned() }));
+    table.completed(CheckpointId(1), &[split.clone()]);
+    sleep(Duration::from_secs(1)).await;
+    drop(table);
+    world.next_attempt();
+    let next = world.table(&options);
+    next.completed(CheckpointId(2), &[later(next.as_ref()).await]);
+    sleep(Duration::from_secs(60)).await;
+    let told = world.admin().group_offsets("g", &[at("t", 0)]).await.expect("told");
+    assert_eq!(told, [(at("t", 0), 9)].into());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_table_without_a_group_tells_none() {
     let world = World::new();
