@@ -2,7 +2,7 @@
 //! on a node, two questions to the brokers each time.
 //!
 //! ```text
-//! Unknown -- the topic is the split's --> Readable -- the reader doubts it --> Unknown
+//! Unknown -- the topic is the split's --> Readable -- doubt: of the reader, a look, or a partition that ends earlier --> Unknown
 //!    |  '-- refused --> Refused              |
 //!    '---------------- another topic of this name, seen some times in a row --> Remade
 //!    '---------------- none, or too few partitions, seen for a while ---------> Gone
@@ -30,7 +30,7 @@ use tokio::{
 use super::faults::{answered, is_passing};
 
 /// How long after one look the next one follows.
-const LOOKED_EVERY: Duration = Duration::from_secs(10);
+const LOOKED_EVERY: Duration = Duration::from_secs(3);
 /// How long after a look that left something open.
 const LOOKED_AGAIN: Duration = Duration::from_secs(1);
 /// Partitions that are opened within this time are asked for together.
@@ -142,6 +142,11 @@ impl OpenPartition {
         self.is_answered.load(Relaxed) && self.answered.load(Relaxed) > since
     }
 
+    /// Whether an end that is told now is before one that was told earlier.
+    fn has_gone_back(&self, end: i64) -> bool {
+        self.end().is_some_and(|before| end < before)
+    }
+
     /// A look has found out, or not, where it ends.
     fn note_answer(&self, look: u64, end: Option<i64>) {
         if let Some(end) = end {
@@ -168,6 +173,8 @@ impl OpenPartition {
             return self.settle(Fate::Readable, doubted) && has_leader;
         }
         let seen = self.seen_otherwise.fetch_add(1, Relaxed) + 1;
+        // Until it is known, nothing more is read: it may be of another topic.
+        self.settle(Fate::Unknown, doubted);
         match is_other {
             true if seen >= SEEN_REMADE => self.settle(Fate::Remade, doubted),
             false if seen >= SEEN_GONE => self.settle(Fate::Gone, doubted),
@@ -321,7 +328,15 @@ async fn look(number: u64, open: &[Arc<OpenPartition>], admin: &dyn Admin, isola
     };
     is_settled &= ends.is_ok() && !open.iter().any(|partition| partition.is_troubled.load(Relaxed));
     let ends = ends.unwrap_or_default();
-    open.iter().for_each(|partition| partition.note_answer(number, ends.get(&partition.at).copied()));
+    for partition in open {
+        let end = ends.get(&partition.at).copied();
+        // A topic does not become shorter, unless it is another one, or a leader has lost something. Who reads on may read that.
+        if end.is_some_and(|end| end < partition.position.load(Relaxed) && partition.has_gone_back(end)) {
+            partition.doubt();
+            is_settled = false;
+        }
+        partition.note_answer(number, end);
+    }
     if is_settled { LOOKED_EVERY } else { LOOKED_AGAIN }
 }
 
@@ -346,7 +361,7 @@ mod tests {
         assert_eq!(*open.fate.borrow(), Fate::Readable);
         for _ in 1..SEEN_REMADE {
             assert!(!open.judge(Some(&topic(8, 2)), 0));
-            assert_eq!(*open.fate.borrow(), Fate::Readable);
+            assert_eq!(*open.fate.borrow(), Fate::Unknown, "nothing is read meanwhile");
         }
         assert!(open.judge(Some(&topic(8, 2)), 0));
         assert_eq!(*open.fate.borrow(), Fate::Remade);
