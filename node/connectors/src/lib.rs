@@ -338,7 +338,7 @@ pub struct CommitterIdentity {
     pub sink: OperatorIdentity,
     /// The URL of the store of the job's checkpoints.
     pub checkpoints: String,
-    /// The memory that the queues of clients may take in bytes.
+    /// The memory that the queues of all committers' clients may take on the node, in bytes.
     pub memory_bytes: u64,
 }
 

@@ -45,7 +45,7 @@ use super::{
 use crate::{
     CommitterIdentity, ConnectorError, Epochs, SinkCommitter,
     connector::SinkTable,
-    kept::KeptSessions,
+    kept::{KeptSessions, QueueShare},
     options::Options,
     staging::{self, Staged},
 };
@@ -85,6 +85,8 @@ struct Session {
     /// When brokers abort its transactions.
     timeout: Duration,
     admin: Arc<dyn Admin>,
+    /// What the clients' queues may take.
+    _share: QueueShare,
     /// What the topic for progress was when it was read, or written.
     mark: Mark,
 }
@@ -221,7 +223,9 @@ impl KafkaCommitter {
     /// Takes the transactional id for transactions of this time, and reads what is written.
     async fn open(&self, epoch: &Epoch<'_>, timeout: Duration) -> Result<Session, Trouble> {
         let WriteOptions { progress_topic, servers, .. } = &self.options;
-        let config = self.options.client(self.identity.memory_bytes.max(QUEUE_BYTES_MIN));
+        let share = self.kept.share(&self.identity, 2 * QUEUE_BYTES_MIN);
+        // One client writes, and one reads progress.
+        let config = self.options.client(share.bytes() / 2);
         let admin = self.kafka.admin(&config).map_err(|error| self.trouble(epoch, error))?;
         let limit = answered(ANSWERED_WITHIN, topic_limit(admin.as_ref(), &self.options.topic)).await;
         let limit = limit.map_err(|error| self.trouble(epoch, error))?;
@@ -256,7 +260,7 @@ impl KafkaCommitter {
             Some(progress) => progress,
             None => read().await?,
         };
-        Ok(Session { producer, progress, servers: servers.clone(), timeout, admin, mark })
+        Ok(Session { producer, progress, servers: servers.clone(), timeout, admin, _share: share, mark })
     }
 
     /// Writes the rows and the progress in one transaction. After an error it is not known whether it is committed.
