@@ -143,11 +143,12 @@ pub trait Enumerator: Send + Sync {
     /// How long after one listing the next one begins; `None`: there is one only, in all of the job's life.
     fn interval(&self) -> Option<Duration>;
 
-    /// All pieces that there are now, in reading order, also those that were listed before.
+    /// All pieces that there are now, in reading order, also those that were listed before. Where the first listing decides
+    /// where splits begin, it waits until it is sure of them.
     ///
     /// # Errors
     /// If they cannot be listed.
-    async fn list(&self) -> Result<Vec<Piece>, ConnectorError>;
+    async fn list(&self, listing: Listing) -> Result<Vec<Piece>, ConnectorError>;
 
     /// Whether all new pieces of a listing are cut by one call and become known at once, so that a checkpoint has all of
     /// them or none. If not, they are cut one by one, and assigned as there is room.
@@ -320,8 +321,10 @@ pub struct SinkSubtask {
     pub memory_bytes: u64,
     /// The most bytes of rows that may travel within one committable: those of all subtasks travel together.
     pub inline_bytes: u64,
-    /// About how many bytes the rows between two checkpoints may have.
+    /// About how many bytes the rows of one checkpoint may have.
     pub epoch_bytes: u64,
+    /// How many subtasks write the table.
+    pub subtasks: u32,
 }
 
 /// What publishes for one sink of a job, with what it may use. It outlives attempts.
@@ -335,7 +338,7 @@ pub struct CommitterIdentity {
     pub sink: OperatorIdentity,
     /// The URL of the store of the job's checkpoints.
     pub checkpoints: String,
-    /// The memory that the queues of clients may take in bytes.
+    /// The memory that the queues of all committers' clients may take on the node, in bytes.
     pub memory_bytes: u64,
 }
 
@@ -415,9 +418,15 @@ pub trait SinkWriter: Send {
         Vec::new()
     }
 
-    /// How much of the room is taken that the writer has for the rows between two seals. A full writer still takes rows.
-    fn fill(&self) -> Fill {
-        Fill::Little
+    /// The rows of the batch that was written last which turned out to be unfit when they were encoded, by their index in it. They
+    /// are not written; the caller sets them aside. Told once.
+    fn refused(&mut self) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// What was written since the last seal; `None`: the rows of a checkpoint have no bound. A full writer still takes rows.
+    fn written(&self) -> Option<Written> {
+        None
     }
 
     /// When a part that stays open over seals is closed; `None` if every part ends with a seal. The writer receives the
@@ -427,15 +436,14 @@ pub trait SinkWriter: Send {
     }
 }
 
-/// How much of its room a writer has used since the last seal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fill {
-    /// There is room.
-    Little,
-    /// The next checkpoint should come soon.
-    Much,
-    /// It should be given no more rows before the next checkpoint.
-    Full,
+/// How much a writer has written, and how much may be published at once: what was sealed for checkpoints that never became
+/// complete is published together with what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Since the last seal, in bytes of memory.
+    pub bytes: u64,
+    /// The most for one complete checkpoint.
+    pub bytes_max: u64,
 }
 
 /// When a part that stays open over several checkpoints is closed. It becomes visible with the next completed

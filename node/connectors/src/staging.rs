@@ -32,7 +32,7 @@ use thalweg_types::{
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use crate::{ConnectorError, Fill, Sealing, SinkIdentity, SinkSubtask};
+use crate::{ConnectorError, Sealing, SinkIdentity, SinkSubtask, Written};
 
 /// The version of the committable that is written.
 const VERSION: u32 = 1;
@@ -108,7 +108,7 @@ impl Epoch {
 
 impl Stager {
     pub(crate) fn new(subtask: SinkSubtask, compute: Arc<dyn Spawner>) -> Self {
-        let SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes } = subtask;
+        let SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes, .. } = subtask;
         // Rows are in the buffer, and twice in each put: as rows, and encoded.
         let share = memory_bytes / (2 * PUTS_MAX as u64 + 1);
         Self {
@@ -145,12 +145,8 @@ impl Stager {
 
     /// How much has been written since the last seal. One epoch is one transaction, which must not last too long; and while
     /// nothing is published no checkpoint begins, so that this holds the job's sources up.
-    pub(crate) fn fill(&self) -> Fill {
-        match self.epoch.bytes {
-            bytes if bytes >= self.epoch_bytes => Fill::Full,
-            bytes if bytes >= self.epoch_bytes / 2 => Fill::Much,
-            _ => Fill::Little,
-        }
+    pub(crate) fn written(&self) -> Written {
+        Written { bytes: self.epoch.bytes, bytes_max: self.epoch_bytes }
     }
 
     /// Cuts off what was written since the last seal. The sealing gives one committable, or none if nothing was written.

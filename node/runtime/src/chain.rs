@@ -18,11 +18,11 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
-use thalweg_connectors::{DeadLetter, Fill};
+use thalweg_connectors::DeadLetter;
 use thalweg_exchange::{Carried, Control, Outbound};
 use thalweg_keyed_state::FrozenState;
 use thalweg_operators::{FailedRows, Operator, OperatorError, part_rows};
-use thalweg_types::{CheckpointId, LatencyMarker, OperatorId, Watermark, checkpoint::Barrier};
+use thalweg_types::{CheckpointId, Fault, LatencyMarker, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
     checkpoint::{Sealed, Upload, Uploads},
@@ -32,7 +32,7 @@ use crate::{
     known::KnownPieces,
     meter::Meter,
     portion::Portion,
-    rolling::RollingSink,
+    rolling::{Fill, RollingSink},
     side_outputs::SideOutputs,
     source_view::SourceView,
     state_budget::StateShare,
@@ -286,7 +286,7 @@ impl Chain {
             match stage {
                 Stage::Sink(sink) => {
                     let now = self.parts.meter.now();
-                    let sealing = flushing(&mut self.parts.outbounds, sink.seal(now, true)).await?;
+                    let sealing = flushing(&mut self.parts.outbounds, sink.seal_all(now)).await?;
                     let sealing = sealing.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
                     self.parts.gate.keep_sealed(vec![Sealed { operator: *id, name: name.clone(), sealing }]);
                 }
@@ -365,19 +365,22 @@ impl Chain {
                 self.stack.push(Step::Drain { vertex: at, then: None });
             }
             Stage::Sink(sink) => {
-                let faults = sink.unfit(&batch);
-                let batch = if faults.is_empty() {
-                    batch
-                } else {
+                let ChainParts { side_outputs, meter, .. } = &mut self.parts;
+                let mut set_aside = |batch, faults: Vec<Fault>| {
+                    if faults.is_empty() {
+                        return Ok(batch);
+                    }
                     let (fit, unfit) = part_rows(&batch, faults).map_err(|source| failed(name, source))?;
-                    self.parts.side_outputs.add_failed((*id, name), [unfit], &self.parts.meter)?;
-                    fit
+                    side_outputs.add_failed((*id, name), [unfit], meter).map(|()| fit)
                 };
+                let faults = sink.unfit(&batch);
+                let batch = set_aside(batch, faults)?;
                 let now = self.parts.meter.now();
                 let written = flushing(&mut self.parts.outbounds, sink.write(&batch, now)).await?;
                 written.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
+                let batch = set_aside(batch, sink.refused())?;
                 self.parts.meter.count_out(&batch);
-                if sink.fill() > Fill::Little {
+                if sink.fill(self.parts.gate.outcomes()) > Fill::Little {
                     self.parts.uploads.want_checkpoint();
                 }
                 self.parts.state.observe(at, name, || sink.state_bytes())?;
@@ -454,7 +457,8 @@ impl Chain {
         let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
         match stage {
             Stage::Sink(sink) => {
-                let sealing = flushing(&mut self.parts.outbounds, sink.seal(began, false)).await?;
+                let known = self.parts.gate.outcomes();
+                let sealing = flushing(&mut self.parts.outbounds, sink.seal(began, checkpoint, known)).await?;
                 let wrong = |source| SubtaskError::Connector { table: name.clone(), source };
                 let sealing = sealing.map_err(wrong)?;
                 if let Some(held) = sink.freeze().map_err(wrong)? {

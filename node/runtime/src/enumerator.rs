@@ -106,7 +106,7 @@ impl EnumeratorSubtask {
         let enumerator = self.enumerator.clone();
         let listing = self.known().listing();
         if listing == Listing::First || enumerator.interval().is_some() {
-            let Some(listed) = self.attending(enumerator.list()).await? else { return Ok(None) };
+            let Some(listed) = self.attending(enumerator.list(listing)).await? else { return Ok(None) };
             let mut new = listed.map_err(|source| self.failed(source))?;
             new.retain(|piece| !self.known().contains(&piece.name));
             let assigned = match enumerator.cuts_together() {

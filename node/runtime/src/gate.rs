@@ -32,6 +32,7 @@ use crate::{
     attempt_orders::AttemptOrders,
     checkpoint::{Frozen, Overtaken, OvertakenBatch, Sealed},
     failure::SubtaskError,
+    rolling::Outcomes,
     spans::SubtaskSpans,
 };
 
@@ -135,6 +136,12 @@ impl Gate {
     /// A receiver of the orders, to be woken by later ones.
     pub(crate) fn orders(&self) -> watch::Receiver<AttemptOrders> {
         self.orders.clone()
+    }
+
+    /// What is known of checkpoints now.
+    pub(crate) fn outcomes(&self) -> Outcomes {
+        let AttemptOrders { confirmed, aborted, .. } = *self.orders.borrow();
+        Outcomes { confirmed, aborted }
     }
 
     /// The next element of any input.

@@ -19,9 +19,8 @@ use thalweg_types::{
 
 use crate::context::RuntimeContext;
 
-/// The clients of one committer may have queues in the node's memory divided by this. As many as there are jobs may publish at
-/// the same time, each for a moment.
-const COMMITTER_MEMORY_SHARE: u64 = 64;
+/// The clients of all committers may have queues in the node's memory divided by this.
+const COMMITTERS_MEMORY_SHARE: u64 = 16;
 
 /// Finds the splits of sources, in reading order for each.
 ///
@@ -138,7 +137,7 @@ impl<'a> Committers<'a> {
                 job: self.job.1,
                 sink: self.identities.get(operator.id),
                 checkpoints: self.checkpoints.to_owned(),
-                memory_bytes: self.context.memory_budget_bytes / COMMITTER_MEMORY_SHARE,
+                memory_bytes: self.context.memory_budget_bytes / COMMITTERS_MEMORY_SHARE,
             };
             return open_sink_committer(sink, operator.output.clone(), identity, connectors).map(Some);
         }

@@ -17,9 +17,9 @@
 use std::time::Duration;
 
 use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
-use thalweg_connectors::{ConnectorError, Fill, Rollover, Sealing, SinkWriter};
+use thalweg_connectors::{ConnectorError, Rollover, Sealing, SinkWriter, Written};
 use thalweg_keyed_state::{FrozenState, StateBatch};
-use thalweg_types::{Fault, KeyGroup, seam::Clock};
+use thalweg_types::{CheckpointId, Fault, KeyGroup, seam::Clock};
 
 /// The table of the state that holds the rows.
 const HELD: &str = "held";
@@ -35,6 +35,29 @@ const MERGED_BYTES_MAX: usize = 8 << 20;
 pub(crate) struct RollingSink {
     writer: Box<dyn SinkWriter>,
     held: Option<Held>,
+    /// Bytes that were sealed for checkpoints which are not known to be complete. If one of them is aborted, the next one has its
+    /// rows too, and all are published at once.
+    unconfirmed: Vec<(CheckpointId, u64)>,
+}
+
+/// What is known of a subtask's checkpoints.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Outcomes {
+    /// The newest complete one.
+    pub(crate) confirmed: Option<CheckpointId>,
+    /// The newest one that was given up.
+    pub(crate) aborted: Option<CheckpointId>,
+}
+
+/// How much of the room is taken that a sink has for the rows of one checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fill {
+    /// There is room.
+    Little,
+    /// The next checkpoint should come soon.
+    Much,
+    /// It should be given no more rows before a checkpoint is complete.
+    Full,
 }
 
 /// Rows of parts that stay open over checkpoints.
@@ -70,7 +93,7 @@ impl RollingSink {
     ) -> Result<Self, ConnectorError> {
         let restored: Vec<StateBatch> = states.iter().flat_map(|state| state.table(HELD)).cloned().collect();
         let Some(rollover) = writer.rollover() else {
-            return if restored.is_empty() { Ok(Self { writer, held: None }) } else { Err(not_open()) };
+            return if restored.is_empty() { Ok(Self::of(writer, None)) } else { Err(not_open()) };
         };
         let bytes = restored.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
         let now = clock.unix_time();
@@ -79,7 +102,11 @@ impl RollingSink {
         let since = sinces.min().map_or(now, |at| Duration::from_millis(at).min(now));
         let (fresh, fresh_bytes) = (Vec::new(), 0);
         let held = Held { rollover, group, frozen: restored, fresh, fresh_bytes, bytes, since, unix_start };
-        Ok(Self { writer, held: Some(held) })
+        Ok(Self::of(writer, Some(held)))
+    }
+
+    fn of(writer: Box<dyn SinkWriter>, held: Option<Held>) -> Self {
+        Self { writer, held, unconfirmed: Vec::new() }
     }
 
     /// The faults of rows that the writer cannot write.
@@ -87,9 +114,25 @@ impl RollingSink {
         self.writer.unfit(batch)
     }
 
-    /// How much of its room the writer has used since the last barrier.
-    pub(crate) fn fill(&self) -> Fill {
-        self.writer.fill()
+    /// Rows of the last batch that the writer has not written, since they are unfit. Told once.
+    pub(crate) fn refused(&mut self) -> Vec<Fault> {
+        // What is held is written with other batches, of which no row could be told.
+        if self.held.is_some() { Vec::new() } else { self.writer.refused() }
+    }
+
+    /// How much of the room for one checkpoint is taken.
+    pub(crate) fn fill(&self, known: Outcomes) -> Fill {
+        let Some(Written { bytes, bytes_max }) = self.writer.written() else { return Fill::Little };
+        let unconfirmed = self.unconfirmed.iter().filter(|(checkpoint, _)| Some(*checkpoint) > known.confirmed);
+        let all = unconfirmed.map(|(_, sealed)| *sealed).sum::<u64>().saturating_add(bytes);
+        // A checkpoint that is on its way may still take all that was sealed.
+        let is_on_its_way = self.unconfirmed.last().is_some_and(|(newest, _)| Some(*newest) > known.aborted);
+        let left = if is_on_its_way { bytes } else { all };
+        match bytes_max {
+            max if all >= max => Fill::Full,
+            max if left >= max / 2 => Fill::Much,
+            _ => Fill::Little,
+        }
     }
 
     /// Takes rows, and writes all held ones once they are large enough.
@@ -105,8 +148,25 @@ impl RollingSink {
         if held.bytes as u64 >= held.rollover.bytes { self.pour().await } else { Ok(()) }
     }
 
-    /// Seals the output of the next checkpoint. `is_end` seals everything.
-    pub(crate) async fn seal(&mut self, now: Duration, is_end: bool) -> Result<Sealing, ConnectorError> {
+    /// Seals the output of a checkpoint.
+    pub(crate) async fn seal(
+        &mut self,
+        now: Duration,
+        checkpoint: CheckpointId,
+        known: Outcomes,
+    ) -> Result<Sealing, ConnectorError> {
+        self.unconfirmed.retain(|(sealed, _)| Some(*sealed) > known.confirmed);
+        let written = self.writer.written().filter(|written| written.bytes > 0);
+        self.unconfirmed.extend(written.map(|written| (checkpoint, written.bytes)));
+        self.seal_held(now, false).await
+    }
+
+    /// Seals everything at the end.
+    pub(crate) async fn seal_all(&mut self, now: Duration) -> Result<Sealing, ConnectorError> {
+        self.seal_held(now, true).await
+    }
+
+    async fn seal_held(&mut self, now: Duration, is_end: bool) -> Result<Sealing, ConnectorError> {
         match self.held.as_mut().filter(|held| is_end || held.is_over(now)) {
             Some(held) => self.writer.seal_with(held.take()).await,
             None => self.writer.seal().await,
@@ -287,7 +347,8 @@ mod tests {
 
     /// How many rows a barrier publishes, and the state afterwards.
     async fn barrier(sink: &mut RollingSink, second: u64) -> (Value, FrozenState) {
-        let sealing = sink.seal(Duration::from_secs(second), false).await.unwrap();
+        let (at, checkpoint) = (Duration::from_secs(second), CheckpointId(second));
+        let sealing = sink.seal(at, checkpoint, Outcomes::default()).await.unwrap();
         let state = sink.freeze().unwrap().unwrap();
         (sealing.await.unwrap().remove(0), state)
     }

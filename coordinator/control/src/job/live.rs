@@ -94,7 +94,8 @@ impl JobController {
         effects
     }
 
-    /// Lets nodes give all rows of a bare `SELECT` to their clients.
+    /// Lets nodes give all rows of a bare `SELECT` to their clients, and tell sources that all is read. It is ordered before the job
+    /// is recorded as finished, and so before its attempt is cancelled.
     fn release_rows(&mut self, record: &JobRecord) -> Vec<Effect> {
         if std::mem::replace(&mut self.facts.rows_released, true) {
             return Vec::new();

@@ -285,7 +285,7 @@ impl Writing<'_> {
 
 /// A topic with the brokers' defaults.
 pub(super) fn new_topic(name: &str, partitions: u32) -> NewTopic {
-    NewTopic { name: name.to_owned(), partitions: count(partitions), config: BTreeMap::new() }
+    NewTopic { name: name.to_owned(), partitions: count(partitions), replication: None, config: BTreeMap::new() }
 }
 
 fn count(partitions: u32) -> i32 {

@@ -3,7 +3,11 @@
 //! Calls that ask a broker wait as long as the client does (`socket.timeout.ms`, `transaction.timeout.ms` and others); a
 //! caller that needs a bound sets one around the call. Unless said otherwise, a call that is dropped may have had its effect.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -110,6 +114,10 @@ pub struct Topic {
     pub id: Option<TopicId>,
     /// The number of its partitions, which count from 0.
     pub partitions: i32,
+    /// How many brokers keep each partition, at least.
+    pub replication: i32,
+    /// The partitions that no broker leads now: they can be neither read nor written.
+    pub leaderless: BTreeSet<i32>,
 }
 
 /// Which topics are asked for.
@@ -139,7 +147,9 @@ pub struct NewTopic {
     pub name: String,
     /// The number of its partitions.
     pub partitions: i32,
-    /// Its configuration, such as `cleanup.policy`. The brokers' default replication is taken.
+    /// How many brokers keep each partition; `None`: as many as brokers have for their default.
+    pub replication: Option<i32>,
+    /// Its configuration, such as `cleanup.policy`.
     pub config: BTreeMap<String, String>,
 }
 

@@ -83,7 +83,7 @@ impl Enumerator for WatchedFiles {
         Some(self.interval)
     }
 
-    async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
+    async fn list(&self, _: Listing) -> Result<Vec<Piece>, ConnectorError> {
         let files = self.table.list().await?;
         Ok(files.into_iter().map(|FoundFile { name, bytes }| Piece { name, bytes }).collect())
     }

@@ -10,12 +10,15 @@
 //! taking it ends whatever any committer before has left open, and fences it. No id of a former parallelism can exist. Only then
 //! progress is read: what a committer before had begun to commit is committed or aborted by then, and nothing of it comes later.
 //!
+//! An epoch that is too large for the time of its transaction is written again in one that may last twice as long, and so on.
+//!
 //! *A commit was answered with an error, or not at all; the transaction expired; another committer took the id; this one crashed
 //! before, between or after*: all of these end in the same way, by reading progress. No call waits without a bound.
 //!
 //! Between two publications the producer is kept, with the progress that it has written. As long as nobody has taken the id
 //! from it, nobody else has moved that progress; somebody who does fences it, which its next transaction notices. So a committer
-//! that goes on where it was reads nothing.
+//! that goes on where it was does not read it again. It only asks whether the topic is still the one that it has read, and has not
+//! become shorter, as after a restore from a backup.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -34,14 +37,15 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     faults::{answered, failed, of_client},
-    progress::{self, Progress, ProgressKey, Step, Unread},
+    progress::{self, Mark, Progress, ProgressKey, Step, Unread},
     records::records_of,
     sink_options::{Placement, WriteOptions, kafka},
+    topic_limit::topic_limit,
 };
 use crate::{
     CommitterIdentity, ConnectorError, Epochs, SinkCommitter,
     connector::SinkTable,
-    kept::KeptSessions,
+    kept::{KeptSessions, QueueShare},
     options::Options,
     staging::{self, Staged},
 };
@@ -58,9 +62,11 @@ const RECORDS_MAX: usize = 1000;
 const COMMIT_SLACK: Duration = Duration::from_secs(10);
 /// How long a transaction that has failed may take to be aborted. If it is not, brokers do it after its timeout.
 const ABORTED_WITHIN: Duration = Duration::from_secs(5);
-/// Progress may stand behind an open transaction of another job's sink, whose timeout may be longer than this one's: so long at least it is waited
-/// for.
+/// How long is waited at least for progress: it may stand behind an open transaction of another job's sink, whose timeout is longer.
 const READ_WITHIN_MIN: Duration = Duration::from_mins(1);
+/// How long transactions may become that were too short. It is what brokers allow (`transaction.max.timeout.ms`), if nobody has
+/// told them otherwise.
+const TIMEOUT_MAX: Duration = Duration::from_mins(15);
 /// What a client needs at least for its queue.
 const QUEUE_BYTES_MIN: u64 = 1 << 20;
 
@@ -77,11 +83,24 @@ pub(super) struct KafkaCommitter {
 /// A producer that has the transactional id, and what is known to be written.
 struct Session {
     producer: Box<dyn TransactionalProducer>,
-    /// Asks about the topic, where that decides how records are placed.
-    admin: Arc<dyn Admin>,
     progress: Option<Progress>,
     /// What the id stands for at a cluster: tables of a sink never change, but a session must not outlive a mistake.
     servers: String,
+    /// When brokers abort its transactions.
+    timeout: Duration,
+    /// Asks about the topics.
+    admin: Arc<dyn Admin>,
+    /// What the clients' queues may take.
+    _share: QueueShare,
+    /// What the topic for progress was when it was read, or written.
+    mark: Mark,
+}
+
+/// What is kept between publications.
+struct KeptCommitter {
+    session: Option<Session>,
+    /// How long the transactions of this sink must be able to last: an earlier one needed it.
+    timeout: Duration,
 }
 
 /// An epoch that is to be published.
@@ -96,6 +115,8 @@ struct Epoch<'a> {
 enum Trouble {
     /// Another try may succeed at once, with another producer.
     Again(KafkaError),
+    /// The transaction did not end in its time. The next one may last longer.
+    Expired(KafkaError),
     /// What the client says of brokers, or what somebody has to do.
     Stop(ConnectorError),
 }
@@ -116,7 +137,10 @@ impl KafkaCommitter {
 
     /// Publishes an epoch, with a session that was kept if that fits.
     async fn publish(&self, epoch: &Epoch<'_>) -> Result<(), ConnectorError> {
-        let kept = self.kept.take::<Session>(&self.identity);
+        let (kept, mut limit) = match self.kept.take::<KeptCommitter>(&self.identity) {
+            Some(kept) => (kept.session, kept.timeout),
+            None => (None, self.options.transaction_timeout),
+        };
         // Whatever is not simply the next epoch is decided by what the destination holds.
         let is_next = |session: &Session| {
             let at = session.progress.as_ref().map(|progress| progress.epoch);
@@ -126,28 +150,52 @@ impl KafkaCommitter {
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         loop {
-            match self.try_to_publish(epoch, session.take()).await {
+            let error = match self.try_to_publish(epoch, session.take(), limit).await {
                 Ok(session) => {
-                    self.kept.keep(&self.identity, session, &self.seams);
+                    self.keep(Some(session), limit);
                     return Ok(());
                 }
-                Err(Trouble::Again(error)) if tries < TRIES_MAX => {
-                    tracing::debug!(job = %self.identity.job, table = self.options.table, %error, "publishes again");
-                    // Two committers that fence each other must not go on in step.
-                    sleep(self.jittered(pause)).await;
-                    (tries, pause) = (tries + 1, pause * 2);
-                }
-                Err(Trouble::Again(error)) => return Err(self.gave_up(epoch, error)),
                 Err(Trouble::Stop(error)) => return Err(error),
+                Err(Trouble::Again(error)) => error,
+                Err(Trouble::Expired(error)) => {
+                    limit = self.longer(limit);
+                    self.keep(None, limit);
+                    error
+                }
+            };
+            if tries == TRIES_MAX {
+                return Err(self.gave_up(epoch, error));
             }
+            tracing::debug!(job = %self.identity.job, table = self.options.table, %error, "publishes again");
+            // Two committers that fence each other must not go on in step.
+            sleep(self.jittered(pause)).await;
+            (tries, pause) = (tries + 1, pause * 2);
         }
     }
 
+    /// Keeps what the next publication may go on with.
+    fn keep(&self, session: Option<Session>, timeout: Duration) {
+        self.kept.keep(&self.identity, KeptCommitter { session, timeout }, &self.seams);
+    }
+
+    /// How long the next transaction may last if one of this time was too short.
+    fn longer(&self, timeout: Duration) -> Duration {
+        (timeout * 2).min(TIMEOUT_MAX.max(self.options.transaction_timeout))
+    }
+
     /// Tries once. If it is done, gives the session for the next epoch.
-    async fn try_to_publish(&self, epoch: &Epoch<'_>, kept: Option<Session>) -> Result<Session, Trouble> {
+    async fn try_to_publish(
+        &self,
+        epoch: &Epoch<'_>,
+        kept: Option<Session>,
+        timeout: Duration,
+    ) -> Result<Session, Trouble> {
         let mut session = match kept {
-            Some(session) => session,
-            None => self.open(epoch).await?,
+            Some(session) => match self.still(session).await {
+                Some(session) => session,
+                None => self.open(epoch, timeout).await?,
+            },
+            None => self.open(epoch, timeout).await?,
         };
         let step = Progress::step(session.progress.as_ref(), &epoch.progress, &epoch.epochs);
         let step = step.map_err(|discord| {
@@ -160,61 +208,84 @@ impl KafkaCommitter {
             Step::Write => {
                 // Before a transaction is open: brokers may be slow to answer.
                 let placement = self.placement(epoch, session.admin.as_ref()).await?;
-                self.write(epoch, session.producer.as_mut(), placement).await?;
+                self.write(epoch, &mut session, placement).await?;
                 session.progress = Some(epoch.progress.clone());
+                session.mark = session.mark.after_record();
                 Ok(session)
             }
         }
     }
 
-    /// Takes the transactional id, and reads what is written.
-    async fn open(&self, epoch: &Epoch<'_>) -> Result<Session, Trouble> {
-        let WriteOptions { progress_topic, servers, transaction_timeout, .. } = &self.options;
-        let config = self.options.client(self.identity.memory_bytes.max(QUEUE_BYTES_MIN));
+    /// Looks whether what a session knows of progress can still be so: a destination may have been restored from a backup, or the topic
+    /// deleted. If it cannot, or nobody tells, the session is of no use.
+    async fn still(&self, mut session: Session) -> Option<Session> {
+        let asked = Mark::ask(session.admin.as_ref(), &self.options.progress_topic);
+        let now = answered(ANSWERED_WITHIN, asked).await.ok()?;
+        session.mark.can_become(now).then(|| {
+            session.mark = now;
+            session
+        })
+    }
+
+    /// Takes the transactional id for transactions of this time, and reads what is written.
+    async fn open(&self, epoch: &Epoch<'_>, timeout: Duration) -> Result<Session, Trouble> {
+        let WriteOptions { progress_topic, servers, .. } = &self.options;
+        let share = self.kept.share(&self.identity, 2 * QUEUE_BYTES_MIN);
+        // One client writes, and one reads progress.
+        let config = self.options.client(share.bytes() / 2);
         let admin = self.kafka.admin(&config).map_err(|error| self.trouble(epoch, error))?;
-        let ready = answered_or(progress::ensure_topic(admin.as_ref(), progress_topic)).await;
+        let limit = answered(ANSWERED_WITHIN, topic_limit(admin.as_ref(), &self.options.topic)).await;
+        let limit = limit.map_err(|error| self.trouble(epoch, error))?;
+        let ready = answered_or(progress::ensure_topic(admin.as_ref(), progress_topic, &self.options.topic)).await;
         ready.map_err(|unread| self.unread(epoch, unread))?;
         let key = ProgressKey::of(&self.identity);
         let read = async || {
-            let within = (*transaction_timeout).max(READ_WITHIN_MIN);
+            let within = timeout.max(READ_WITHIN_MIN);
             let read = progress::read(self.kafka.as_ref(), &config, progress_topic, &key, within).await;
             read.map_err(|unread| self.unread(epoch, unread))
         };
         let early = if bug::is_active(Bug::ProgressBeforeInit) { Some(read().await?) } else { None };
-        let mut transactions = self.options.transactions(&self.identity);
+        let mut transactions = self.options.transactions(&self.identity, timeout);
         if bug::is_active(Bug::LeaveTransactionOpen) {
             transactions.id = format!("{}-{}", transactions.id, self.seams.entropy.next());
         }
-        let producer = self.kafka.transactional(&config, &transactions);
+        let of_topic = self.options.client_of_topic(config.queue_bytes, limit);
+        let producer = self.kafka.transactional(&of_topic, &transactions);
         let mut producer = producer.map_err(|error| self.trouble(epoch, error))?;
         // An id whose last transaction is still ending is waited for.
-        let taken = answered(*transaction_timeout + COMMIT_SLACK, producer.init()).await;
-        taken.map_err(|error| self.trouble(epoch, error))?;
+        let taken = answered(timeout + COMMIT_SLACK, producer.init()).await;
+        taken.map_err(|error| match error {
+            // Only its time differs from one that was taken before.
+            KafkaError::Refused { reason } | KafkaError::Config { reason }
+                if timeout > self.options.transaction_timeout =>
+            {
+                Trouble::Stop(self.too_long(epoch, timeout, &reason))
+            }
+            error => self.trouble(epoch, error),
+        })?;
+        // Before it is read: it may only grow from here on.
+        let mark = answered(ANSWERED_WITHIN, Mark::ask(admin.as_ref(), progress_topic)).await;
+        let mark = mark.map_err(|error| self.trouble(epoch, error))?;
         let progress = match early {
             Some(progress) => progress,
             None => read().await?,
         };
-        Ok(Session { producer, admin, progress, servers: servers.clone() })
+        Ok(Session { producer, progress, servers: servers.clone(), timeout, admin, _share: share, mark })
     }
 
     /// Writes the rows and the progress in one transaction. After an error it is not known whether it is committed. If it cannot be, it is
     /// aborted: while it is open it holds back all who read committed records of its partitions.
-    async fn write(
-        &self,
-        epoch: &Epoch<'_>,
-        producer: &mut dyn TransactionalProducer,
-        placement: Placement,
-    ) -> Result<(), Trouble> {
+    async fn write(&self, epoch: &Epoch<'_>, session: &mut Session, placement: Placement) -> Result<(), Trouble> {
         let mut is_decided = false;
-        let written = self.write_and_commit(epoch, producer, placement, &mut is_decided).await;
+        let written = self.write_and_commit(epoch, session, placement, &mut is_decided).await;
         let is_doomed = match &written {
             Ok(()) => false,
             Err(Trouble::Again(KafkaError::Aborted { .. })) => true,
-            Err(Trouble::Again(_) | Trouble::Stop(_)) => !is_decided,
+            Err(Trouble::Again(_) | Trouble::Expired(_) | Trouble::Stop(_)) => !is_decided,
         };
         if is_doomed {
             // Whoever comes next does it too, by taking the id; but that may be late.
-            timeout(ABORTED_WITHIN, producer.abort()).await.map(drop).ok();
+            timeout(ABORTED_WITHIN, session.producer.abort()).await.map(drop).ok();
         }
         written
     }
@@ -223,12 +294,12 @@ impl KafkaCommitter {
     async fn write_and_commit(
         &self,
         epoch: &Epoch<'_>,
-        producer: &mut dyn TransactionalProducer,
+        session: &mut Session,
         mut placement: Placement,
         is_decided: &mut bool,
     ) -> Result<(), Trouble> {
         let began = self.seams.clock.monotonic();
-        let limit = self.options.transaction_timeout + COMMIT_SLACK;
+        let Session { producer, timeout: limit, .. } = session;
         let write = async {
             let trouble = |error| self.trouble(epoch, error);
             producer.begin().await.map_err(trouble)?;
@@ -253,14 +324,12 @@ impl KafkaCommitter {
             *is_decided = true;
             producer.commit().await.map_err(trouble)
         };
-        let written = timeout(limit, write).await;
+        let written = timeout(*limit + COMMIT_SLACK, write).await;
         let took = self.seams.clock.monotonic().saturating_sub(began);
         match written {
-            Ok(Err(Trouble::Again(error))) if took >= self.options.transaction_timeout => {
-                Err(Trouble::Again(self.expired(took, &error.to_string())))
-            }
+            Ok(Err(Trouble::Again(error))) if took >= *limit => Err(expired(took, *limit, &error.to_string())),
             Ok(written) => written,
-            Err(_) => Err(Trouble::Again(self.expired(took, "its end was not told"))),
+            Err(_) => Err(expired(took, *limit, "its end was not told")),
         }
     }
 
@@ -325,15 +394,14 @@ impl KafkaCommitter {
         }
     }
 
-    fn expired(&self, took: Duration, told: &str) -> KafkaError {
-        let timeout = self.options.transaction_timeout.as_secs();
-        KafkaError::Broken {
-            reason: format!(
-                "the transaction took {} s, and brokers abort it after 'sink.transaction-timeout' = {timeout} s: raise that, or \
-                 let checkpoints follow each other sooner ({told})",
-                took.as_secs()
-            ),
-        }
+    /// Brokers do not let transactions last as long as this epoch needs.
+    fn too_long(&self, epoch: &Epoch<'_>, timeout: Duration, told: &str) -> ConnectorError {
+        let reason = format!(
+            "a transaction of {} s ('sink.transaction-timeout', doubled where that was too short) is refused: raise the brokers' \
+             'transaction.max.timeout.ms' to go on ({told})",
+            timeout.as_secs()
+        );
+        ConnectorError::Store { attempted: self.attempted(epoch), source: reason.into() }
     }
 
     fn attempted(&self, epoch: &Epoch<'_>) -> String {
@@ -349,6 +417,17 @@ impl KafkaCommitter {
         let share = (self.seams.entropy.next() >> 32) as f64 / f64::from(u32::MAX);
         pause.mul_f64(0.5 + share / 2.0)
     }
+}
+
+fn expired(took: Duration, limit: Duration, told: &str) -> Trouble {
+    Trouble::Expired(KafkaError::Broken {
+        reason: format!(
+            "the transaction took {} s, and brokers abort it after {} s: the next may last longer; a larger \
+             'sink.transaction-timeout', or checkpoints that follow each other sooner, would save the tries ({told})",
+            took.as_secs(),
+            limit.as_secs()
+        ),
+    })
 }
 
 /// Asks about progress, and takes silence for an error.

@@ -2,12 +2,16 @@
 //!
 //! What the first listing finds begins where `scan.startup.mode` says, as offsets that are state from then on; what comes later,
 //! at its beginning. Only the first listing gives partitions an end: a table with ends is not looked at again.
+//!
+//! So the first listing must not miss a partition that is there. A broker that has just started may tell of former times: two
+//! answers in a row have to be the same, and all topics that the table names have to be among them.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use thalweg_kafka::{Admin, KafkaError, Topic, TopicPartition};
+use thalweg_kafka::{Admin, KafkaError, Topic, TopicId, TopicPartition};
 use thalweg_types::Split;
+use tokio::time::sleep;
 
 use super::{
     faults::{failed, patiently},
@@ -18,12 +22,17 @@ use super::{
 };
 use crate::{ConnectorError, Enumerator, FormerEnumerator, Listing, Piece};
 
+/// How long after one answer the next is asked for, at the first listing.
+const LISTED_AGAIN: Duration = Duration::from_secs(1);
+/// After so many answers without a topic, a table with an end has none: it would be finished without the topic's records.
+const MISSED_MAX: u32 = 60;
+
 pub(super) struct TopicEnumerator {
     pub(super) table: Arc<KafkaTable>,
 }
 
 impl TopicEnumerator {
-    async fn topics(&self) -> Result<Vec<Topic>, ConnectorError> {
+    async fn topics(&self, listing: Listing) -> Result<Vec<Topic>, ConnectorError> {
         let (table, topics) = (&self.table, &self.table.options.topics);
         let (admin, wanted) = (table.admin()?, topics.wanted());
         let found = patiently(&table.notices, "list topics", || admin.topics(&wanted)).await;
@@ -31,13 +40,39 @@ impl TopicEnumerator {
         found.retain(|topic| topics.has(&topic.name));
         for missing in table.missing(&found) {
             table.notices.tell(&format!("topic {missing}"), || {
-                format!("there is no topic '{missing}' now; it is looked for again and again")
+                let first = if listing == Listing::First { ", and nothing is read before it is there" } else { "" };
+                format!("there is no topic '{missing}' now; it is looked for again and again{first}")
             });
         }
         if found.is_empty() {
             table.notices.tell("no topics", || "no topic matches 'topic-pattern' yet".to_owned());
         }
         Ok(found)
+    }
+
+    /// What is there when the job begins.
+    async fn first_topics(&self) -> Result<Vec<Topic>, ConnectorError> {
+        let table = &self.table;
+        let (mut before, mut looks) = (None, 0);
+        loop {
+            let found = self.topics(Listing::First).await?;
+            let missing = table.missing(&found).next().map(str::to_owned);
+            match missing {
+                None if before.as_ref() == Some(&places_of(&found)) => return Ok(found),
+                None => before = Some(places_of(&found)),
+                Some(missing) if table.options.bounded.is_some() && looks >= MISSED_MAX => {
+                    return Err(ConnectorError::Data {
+                        attempted: format!("find the end of topic '{missing}'"),
+                        reason: format!(
+                            "there is no such topic at {}: so the table would end without its records",
+                            table.servers
+                        ),
+                    });
+                }
+                Some(_) => (before, looks) = (None, looks + 1),
+            }
+            sleep(LISTED_AGAIN).await;
+        }
     }
 
     /// Where partitions begin and end. Asked again until there is an answer: nothing is known of them before.
@@ -71,6 +106,11 @@ impl TopicEnumerator {
     }
 }
 
+/// What two answers must agree on.
+fn places_of(topics: &[Topic]) -> Vec<(String, Option<TopicId>, i32)> {
+    topics.iter().map(|topic| (topic.name.clone(), topic.id, topic.partitions)).collect()
+}
+
 struct Placed {
     starts: BTreeMap<TopicPartition, i64>,
     /// `None`: the table has no end.
@@ -100,9 +140,13 @@ impl Enumerator for TopicEnumerator {
         true
     }
 
-    async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
+    async fn list(&self, listing: Listing) -> Result<Vec<Piece>, ConnectorError> {
+        let topics = match listing {
+            Listing::First => self.first_topics().await?,
+            Listing::Later => self.topics(listing).await?,
+        };
         let mut pieces = Vec::new();
-        for Topic { name, id, partitions } in self.topics().await? {
+        for Topic { name, id, partitions, .. } in topics {
             let topic: Arc<str> = name.into();
             let piece = |partition| Piece {
                 name: piece_name(&TopicPartition { topic: topic.clone(), partition }, id),

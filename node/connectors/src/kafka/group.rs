@@ -20,7 +20,9 @@ use crate::notices::TableNotices;
 /// How long after a failure offsets are committed again, unless newer ones come.
 const TRIED_AGAIN: Duration = Duration::from_secs(5);
 
-/// Commits offsets of a group, beside whatever else goes on. Dropping it lets the task try once more what is left.
+/// Commits offsets of a group, beside whatever else goes on. Dropping it at the end of the job lets the task try once more what is
+/// left. At the end of an attempt nothing more is tried: the next one tells where it goes on from, and what came behind that would
+/// set the group back.
 #[derive(Debug)]
 pub(super) struct GroupCommitter {
     shared: Arc<Shared>,
@@ -36,6 +38,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     newest: BTreeMap<TopicPartition, i64>,
+    /// The job has ended, and these are its last.
+    are_last: bool,
     is_over: bool,
 }
 
@@ -48,8 +52,12 @@ impl GroupCommitter {
         Self { shared }
     }
 
-    pub(super) fn commit(&self, offsets: BTreeMap<TopicPartition, i64>) {
-        self.shared.lock().newest.extend(offsets);
+    /// `are_last`: the job has ended.
+    pub(super) fn commit(&self, offsets: BTreeMap<TopicPartition, i64>, are_last: bool) {
+        let mut state = self.shared.lock();
+        state.newest.extend(offsets);
+        state.are_last |= are_last;
+        drop(state);
         self.shared.changed.notify_one();
     }
 }
@@ -79,6 +87,9 @@ async fn commit_all(shared: Arc<Shared>, admin: Arc<dyn Admin>, group: String, n
     loop {
         let (offsets, is_over) = {
             let mut state = shared.lock();
+            if state.is_over && !state.are_last {
+                return;
+            }
             (std::mem::take(&mut state.newest), state.is_over)
         };
         if offsets.is_empty() {

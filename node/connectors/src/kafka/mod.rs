@@ -34,6 +34,7 @@ mod sink_check;
 mod sink_options;
 mod source;
 mod table;
+mod topic_limit;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -15,7 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thalweg_kafka::{
-    Admin, ClientConfig, Fetched, Isolation, Kafka, KafkaError, NewRecord, NewTopic, OffsetAt, TopicPartition, Wanted,
+    Admin, ClientConfig, Fetched, Isolation, Kafka, KafkaError, NewRecord, NewTopic, OffsetAt, TopicId, TopicPartition,
+    Wanted,
 };
 use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, graph::OperatorIdentity};
 use tokio::time::timeout;
@@ -170,12 +171,17 @@ fn named(epoch: Option<CheckpointId>) -> String {
     }
 }
 
-/// Makes sure that there is a topic for progress, and that it keeps it.
-pub(super) async fn ensure_topic(admin: &dyn Admin, topic: &str) -> Result<(), Unread> {
-    let wanted = Wanted::Named(vec![topic.to_owned()]);
-    if admin.topics(&wanted).await?.is_empty() {
+/// Makes sure that there is a topic for progress, and that it keeps it. One that is made is kept by as many brokers as the sink's topic:
+/// it must not be lost sooner.
+pub(super) async fn ensure_topic(admin: &dyn Admin, topic: &str, of_sink: &str) -> Result<(), Unread> {
+    let wanted = Wanted::Named(vec![topic.to_owned(), of_sink.to_owned()]);
+    let found = admin.topics(&wanted).await?;
+    if !found.iter().any(|found| found.name == topic) {
+        let replication = found.iter().find(|found| found.name == of_sink).map(|found| found.replication);
+        // One broker is the least that brokers have for their default.
+        let replication = replication.filter(|replication| *replication > 1);
         let config = TOPIC_CONFIG.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let new = NewTopic { name: topic.to_owned(), partitions: 1, config };
+        let new = NewTopic { name: topic.to_owned(), partitions: 1, replication, config };
         if admin.create_topic(&new).await? {
             return Ok(());
         }
@@ -187,6 +193,36 @@ pub(super) async fn ensure_topic(admin: &dyn Admin, topic: &str) -> Result<(), U
         ))),
         // A broker that does not tell has no other policy, as far as one can know.
         Some(_) | None => Ok(()),
+    }
+}
+
+/// What tells that a topic is still the one that was read, and not from before that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    id: Option<TopicId>,
+    /// Where the partition ended, at least.
+    end: i64,
+}
+
+impl Mark {
+    /// Asks the cluster: two short questions.
+    pub(super) async fn ask(admin: &dyn Admin, topic: &str) -> Result<Self, KafkaError> {
+        let at = TopicPartition { topic: topic.into(), partition: PARTITION };
+        let no_topic = || KafkaError::NoTopic { topic: topic.to_owned() };
+        let wanted = Wanted::Named(vec![topic.to_owned()]);
+        let id = admin.topics(&wanted).await?.first().ok_or_else(no_topic)?.id;
+        let ends = admin.offsets(std::slice::from_ref(&at), OffsetAt::Latest, Isolation::ReadUncommitted).await?;
+        Ok(Self { id, end: *ends.get(&at).ok_or_else(no_topic)? })
+    }
+
+    /// Behind a record of ours.
+    pub(super) fn after_record(self) -> Self {
+        Self { end: self.end.saturating_add(1), ..self }
+    }
+
+    /// Whether the topic may have become `now`, from this.
+    pub(super) fn can_become(self, now: Self) -> bool {
+        self.id == now.id && self.end <= now.end
     }
 }
 

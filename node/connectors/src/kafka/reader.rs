@@ -36,6 +36,8 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const FIRST_RECORDS: usize = 16;
 /// How often it is asked whether the client can read.
 const LOOKED_EVERY: Duration = Duration::from_secs(1);
+/// So many looks may see records that do not come: they may be on their way.
+const BEHIND_MAX: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A column that so many records lack is likely to have another name.
@@ -79,6 +81,10 @@ pub(super) struct KafkaReader {
     pause: Duration,
     /// The client has said that the partition does not have the position, and why.
     out_of_range: Option<OutOfRange>,
+    /// The last look when the client began to tell of trouble, or records to be missing; `None`: all is well.
+    asked: Option<u64>,
+    /// How many times in a row there were records to be read, and none came.
+    behind: u32,
     /// The leader epoch of the last record: one topic's only grows.
     epoch: Option<i32>,
     /// How many records became rows or dead letters.
@@ -117,6 +123,8 @@ impl KafkaReader {
             rest: None,
             pause: FIRST_PAUSE,
             out_of_range: None,
+            asked: None,
+            behind: 0,
             epoch: None,
             given: 0,
             split: Arc::new(SplitOf { split, partition }),
@@ -197,21 +205,52 @@ impl KafkaReader {
             fetched = reader.next(self.wanted) => self.on_fetched(fetched),
             () = sleep(LOOKED_EVERY) => {
                 let trouble = reader.trouble();
-                Ok(match trouble {
-                    Some(trouble) => self.cannot_read(&trouble),
-                    None => self.can_read().then_some(Read::CaughtUp),
-                })
+                Ok(self.on_silence(trouble))
             }
         }
+    }
+
+    /// Nothing was read for a while. A partition is caught up only if its leader says so: what the client tells of its
+    /// connections is not of this partition alone, ends after a while, and is nothing where no broker leads it.
+    fn on_silence(&mut self, trouble: Option<String>) -> Option<Read> {
+        // The end that was told may be of before the last records.
+        self.behind = if self.open.backlog() > 0 { self.behind + 1 } else { 0 };
+        let why = match trouble {
+            _ if !self.open.has_leader() => Some("no broker leads it".to_owned()),
+            None if self.behind >= BEHIND_MAX => {
+                Some("brokers have more records of it, and they do not come".to_owned())
+            }
+            trouble => trouble,
+        };
+        if why.is_none() && self.asked.is_none() {
+            return self.can_read().then_some(Read::CaughtUp);
+        }
+        self.open.set_troubled(true);
+        let since = *self.asked.get_or_insert_with(|| self.table.look_soon());
+        if self.open.has_leader() && self.behind == 0 && self.open.is_answered_since(since) {
+            if why.is_none() {
+                self.calm();
+            }
+            return self.can_read().then_some(Read::CaughtUp);
+        }
+        self.cannot_read(why.as_deref().unwrap_or("its leader has not told that there is nothing more"))
+    }
+
+    /// Nothing is wrong with the partition.
+    fn calm(&mut self) {
+        (self.asked, self.behind) = (None, 0);
+        self.open.set_troubled(false);
     }
 
     fn on_fetched(&mut self, fetched: Result<Fetched, KafkaError>) -> Result<Option<Read>, ConnectorError> {
         match fetched {
             Ok(Fetched::Records(records)) => {
+                self.calm();
                 self.take(records);
                 Ok(None)
             }
             Ok(Fetched::CaughtUp) => {
+                self.calm();
                 self.can_read();
                 let position = self.partition.as_ref().map_or(self.position, |partition| partition.reader.position());
                 self.set_position(position.max(self.position));

@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array as _, ArrayRef, AsArray as _, BinaryBuilder, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray,
+        Array as _, ArrayRef, AsArray as _, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+        StringViewArray,
     },
+    compute::filter_record_batch,
     datatypes::{
         DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
         TimestampNanosecondType, TimestampSecondType,
@@ -47,7 +49,13 @@ pub(super) struct RecordEncoder {
     timestamp: Option<usize>,
     headers: Option<usize>,
     messages: SchemaRef,
+    /// The client's bound of a record.
     bytes_max: u64,
+    /// The topic's, as far as it is known.
+    topic_bytes_max: Option<u64>,
+    topic: Arc<str>,
+    /// Rows of the last batch whose records are larger.
+    too_large: Vec<Fault>,
 }
 
 /// Encodes keys or values.
@@ -114,7 +122,19 @@ impl RecordEncoder {
             fields.push(Field::new(HEADERS, field.data_type().clone(), true));
         }
         let messages = Arc::new(Schema::new(fields));
-        Ok(Self { key, value, timestamp, headers, messages, bytes_max: write.message_bytes_max })
+        let (bytes_max, topic) = (write.message_bytes_max, write.topic.clone());
+        let (topic_bytes_max, too_large) = (None, Vec::new());
+        Ok(Self { key, value, timestamp, headers, messages, bytes_max, topic_bytes_max, topic, too_large })
+    }
+
+    /// The topic takes no larger batch of records.
+    pub(super) fn set_topic_limit(&mut self, bytes_max: u64) {
+        self.topic_bytes_max = Some(bytes_max);
+    }
+
+    /// The rows that `encode` has left out because their records are too large.
+    pub(super) fn take_too_large(&mut self) -> Vec<Fault> {
+        std::mem::take(&mut self.too_large)
     }
 
     /// The rows that no record can hold.
@@ -141,7 +161,7 @@ impl RecordEncoder {
         millis.map(Some).ok_or_else(|| unencoded("a column of timestamps has another type".to_owned()))
     }
 
-    /// Encodes rows of which none is unfit. The result has their messages, as columns.
+    /// Encodes rows of which none is unfit. The result has their messages, as columns, but for those that are too large.
     pub(super) async fn encode(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ConnectorError> {
         let keys = match &mut self.key {
             Some(key) => Some(key.encode(rows).await?),
@@ -149,7 +169,7 @@ impl RecordEncoder {
         };
         let values = self.value.encode(rows).await?;
         let headers = self.headers.map(|index| rows.column(index).clone());
-        self.check_sizes(keys.as_deref(), &values, headers.as_ref())?;
+        self.too_large = self.find_too_large(keys.as_deref(), &values, headers.as_ref())?;
         let (mut key_column, mut value_column) = (BinaryBuilder::new(), BinaryBuilder::new());
         match &keys {
             Some(keys) => keys.iter().for_each(|key| key_column.append_value(key)),
@@ -159,32 +179,41 @@ impl RecordEncoder {
         let mut columns: Vec<ArrayRef> = vec![Arc::new(key_column.finish()), Arc::new(value_column.finish())];
         columns.extend(self.timestamps(rows)?.map(|times| Arc::new(times) as ArrayRef));
         columns.extend(headers);
-        RecordBatch::try_new(self.messages.clone(), columns).map_err(|error| unencoded(error.to_string()))
+        let arrow = |error: arrow::error::ArrowError| unencoded(error.to_string());
+        let messages = RecordBatch::try_new(self.messages.clone(), columns).map_err(arrow)?;
+        if self.too_large.is_empty() {
+            return Ok(messages);
+        }
+        let fits = |row| self.too_large.binary_search_by_key(&row, |fault| fault.row).is_err();
+        let fits: Vec<bool> = (0..messages.num_rows()).map(fits).collect();
+        filter_record_batch(&messages, &BooleanArray::from(fits)).map_err(arrow)
     }
 
-    /// Refuses a record that the client would refuse. It is found here and not when it is sent: by then it may be part of a
-    /// checkpoint, which could never be published.
-    fn check_sizes(
+    /// Finds records that the client or the topic would refuse. They are found here and not when they are sent: by then they may be
+    /// part of a checkpoint, which could never be published.
+    fn find_too_large(
         &self,
         keys: Option<&[Bytes]>,
         values: &[Bytes],
         headers: Option<&ArrayRef>,
-    ) -> Result<(), ConnectorError> {
+    ) -> Result<Vec<Fault>, ConnectorError> {
+        let mut faults = Vec::new();
+        let (most, whose) = match self.topic_bytes_max {
+            Some(most) if most < self.bytes_max => (most, format!("'max.message.bytes' of topic '{}'", self.topic)),
+            Some(_) | None => (self.bytes_max, "'properties.message.max.bytes'".to_owned()),
+        };
         for (row, value) in values.iter().enumerate() {
             let key = keys.and_then(|keys| keys.get(row)).map_or(0, Bytes::len);
             let headers = headers.map_or(Ok(Vec::new()), |headers| headers_of(headers, row))?;
             let headers: usize =
                 headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum();
             let bytes = (key + value.len() + headers + RECORD_OVERHEAD) as u64;
-            if bytes > self.bytes_max {
-                let most = self.bytes_max;
-                return Err(unencoded(format!(
-                    "a row's record takes {bytes} bytes, and 'properties.message.max.bytes' is {most}: raise it, and \
-                     'max.message.bytes' of the topic"
-                )));
+            if bytes > most {
+                let reason = format!("its record takes {bytes} bytes, and {whose} is {most}");
+                faults.push(Fault { row, expression: String::new(), place: None, reason });
             }
         }
-        Ok(())
+        Ok(faults)
     }
 }
 

@@ -7,7 +7,7 @@
 //! | none | as before | waits for nothing |
 //!
 //! A client that cannot get rid of its records makes `write` wait, by which the job's sources stop; what it holds is bounded. A
-//! writer that stages asks no broker anything.
+//! writer that stages asks brokers only how large records may be, and goes on without an answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use thalweg_kafka::{Kafka, KafkaError, NewRecord, Producer, Wanted};
-use thalweg_types::{Fault, connector::Delivery, seam::Seams};
+use thalweg_types::{Fault, JobId, connector::Delivery, seam::Seams};
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
@@ -24,9 +24,10 @@ use super::{
     records::{RecordEncoder, records_of},
     sink_check::check,
     sink_options::{Placement, WriteOptions, kafka},
+    topic_limit::TopicLimit,
 };
 use crate::{
-    ConnectorError, Fill, Sealing, SinkSubtask, SinkWriter,
+    ConnectorError, Sealing, SinkSubtask, SinkWriter, Written,
     connector::{Sink, SinkTable},
     nothing_to_seal,
     notices::TableNotices,
@@ -42,8 +43,11 @@ pub(super) const SINK: Sink = Sink {
         let encoder = RecordEncoder::open(&table.spec.connector, table.schema, &write, table.context)?;
         Ok(match write.delivery {
             Delivery::ExactlyOnce => {
+                let epoch_bytes = subtask.epoch_bytes.min(write.epoch_bytes() / u64::from(subtask.subtasks.max(1)));
+                let subtask = SinkSubtask { epoch_bytes, ..subtask };
+                let limit = topic_limit_of(&table, &options, subtask.identity.job)?;
                 let stager = Stager::new(subtask, table.context.seams.compute.clone());
-                Box::new(StagingWriter { encoder, stager })
+                Box::new(StagingWriter { encoder, stager, options: write, limit })
             }
             Delivery::AtLeastOnce | Delivery::NoGuarantee => {
                 Box::new(DirectWriter::new(&table, (&options, write), encoder, &subtask)?)
@@ -67,10 +71,17 @@ const RECORDS_MAX: usize = 1000;
 /// What a client needs at least for its queue.
 const QUEUE_BYTES_MIN: u64 = 1 << 20;
 
+fn topic_limit_of(table: &SinkTable<'_>, options: &Options<'_>, job: JobId) -> Result<TopicLimit, ConnectorError> {
+    let notices = table.context.notices.of(Some(job), &table.spec.table);
+    Ok(TopicLimit::new(kafka(options, table.context)?, table.context.seams.clock.clone(), notices))
+}
+
 /// Stages messages for the committer.
 struct StagingWriter {
     encoder: RecordEncoder,
     stager: Stager,
+    options: WriteOptions,
+    limit: TopicLimit,
 }
 
 #[async_trait]
@@ -78,6 +89,9 @@ impl SinkWriter for StagingWriter {
     async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
         if batch.num_rows() == 0 {
             return Ok(());
+        }
+        if let Some(bytes_max) = self.limit.learn(&self.options).await {
+            self.encoder.set_topic_limit(bytes_max);
         }
         let messages = self.encoder.encode(batch).await?;
         self.stager.write(messages).await
@@ -87,12 +101,16 @@ impl SinkWriter for StagingWriter {
         Ok(self.stager.seal())
     }
 
-    fn fill(&self) -> Fill {
-        self.stager.fill()
+    fn written(&self) -> Option<Written> {
+        Some(self.stager.written())
     }
 
     fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
         self.encoder.unfit(batch)
+    }
+
+    fn refused(&mut self) -> Vec<Fault> {
+        self.encoder.take_too_large()
     }
 }
 
@@ -107,6 +125,7 @@ struct DirectWriter {
     /// Shared with sealings, which flush beside the record path. Rows that come meanwhile wait for them.
     producer: Arc<Mutex<Box<dyn Producer>>>,
     placement: Placement,
+    limit: TopicLimit,
     /// When the number of partitions was asked for.
     placed: Option<Duration>,
     notices: TableNotices,
@@ -121,6 +140,7 @@ impl DirectWriter {
         subtask: &SinkSubtask,
     ) -> Result<Self, ConnectorError> {
         let kafka = kafka(options, table.context)?;
+        let limit = topic_limit_of(table, options, subtask.identity.job)?;
         let queue_bytes = subtask.memory_bytes.max(QUEUE_BYTES_MIN);
         let producer = open_producer(kafka.as_ref(), &write, queue_bytes)?;
         Ok(Self {
@@ -132,6 +152,7 @@ impl DirectWriter {
             options: write,
             kafka,
             producer: Arc::new(Mutex::new(producer)),
+            limit,
             placed: None,
             seams: table.context.seams.clone(),
         })
@@ -193,6 +214,9 @@ impl SinkWriter for DirectWriter {
             return Ok(());
         }
         self.place().await?;
+        if let Some(bytes_max) = self.limit.learn(&self.options).await {
+            self.encoder.set_topic_limit(bytes_max);
+        }
         let messages = self.encoder.encode(batch).await?;
         for from in (0..messages.num_rows()).step_by(RECORDS_MAX) {
             let part = messages.slice(from, RECORDS_MAX.min(messages.num_rows() - from));
@@ -219,6 +243,10 @@ impl SinkWriter for DirectWriter {
 
     fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
         self.encoder.unfit(batch)
+    }
+
+    fn refused(&mut self) -> Vec<Fault> {
+        self.encoder.take_too_large()
     }
 }
 

@@ -72,7 +72,7 @@ impl Look<'_> {
     async fn at_progress(&self, admin: &dyn Admin) -> Result<(), Found> {
         let topic = &self.write.progress_topic;
         let asked = format!("be asked for 'sink.progress-topic' '{topic}', or create it");
-        match timeout(CHECKED_WITHIN, progress::ensure_topic(admin, topic)).await {
+        match timeout(CHECKED_WITHIN, progress::ensure_topic(admin, topic, &self.write.topic)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Unread::Client(error))) => Err(self.found(&asked, error)),
             Ok(Err(Unread::Unfit(reason))) => Err(Found::Fault(self.refused(reason))),
@@ -94,7 +94,7 @@ impl Look<'_> {
             checkpoints: String::new(),
             memory_bytes: 0,
         };
-        let transactions: Transactions = self.write.transactions(&nobody);
+        let transactions: Transactions = self.write.transactions(&nobody, self.write.transaction_timeout);
         let asked = format!(
             "take the transactional id '{}' ('sink.transactional-id-prefix') for transactions of {} s \
              ('sink.transaction-timeout')",

@@ -11,6 +11,12 @@ use crate::{CommitterIdentity, ConnectorContext, ConnectorError, options::Option
 const TIMEOUT: &str = "sink.transaction-timeout";
 /// Brokers that abort a transaction sooner would abort most of them.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const BATCH_BYTES: &str = "batch.size";
+/// librdkafka's.
+const BATCH_BYTES_DEFAULT: u64 = 1_000_000;
+/// The bytes of rows that brokers surely take in a second. An epoch with more than that for the time of its transaction might
+/// never be published.
+const WRITTEN_PER_SECOND: u64 = 5_000_000;
 /// Transactional ids are longer by the ids of cluster, job and sink.
 const PREFIX_BYTES_MAX: usize = 1024;
 /// The client's own bound of a record, if the table does not set `properties.message.max.bytes`.
@@ -94,13 +100,30 @@ impl WriteOptions {
         ClientConfig { queue_bytes, ..self.config.clone() }
     }
 
+    /// A client that may queue so many bytes, and whose batches of records are no larger than the topic takes: brokers refuse
+    /// a larger one, however small its records are.
+    pub(super) fn client_of_topic(&self, queue_bytes: u64, topic_limit: Option<u64>) -> ClientConfig {
+        let mut config = self.client(queue_bytes);
+        if let Some(limit) = topic_limit {
+            let given = config.properties.get(BATCH_BYTES).and_then(|given| given.parse().ok());
+            let bytes = given.unwrap_or(BATCH_BYTES_DEFAULT).min(limit);
+            config.properties.insert(BATCH_BYTES.to_owned(), bytes.to_string());
+        }
+        config
+    }
+
+    /// The most bytes of rows that all subtasks may write for one transaction.
+    pub(super) fn epoch_bytes(&self) -> u64 {
+        self.transaction_timeout.as_secs().saturating_mul(WRITTEN_PER_SECOND)
+    }
+
     /// The one transactional id of a sink of a job, whatever its parallelism was and whoever commits. It names cluster, job and
-    /// sink behind the prefix, so that no other sink has it, whatever prefix that has.
-    pub(super) fn transactions(&self, identity: &CommitterIdentity) -> Transactions {
+    /// sink behind the prefix, so that no other sink has it, whatever prefix that has. Its transactions may last so long.
+    pub(super) fn transactions(&self, identity: &CommitterIdentity, timeout: Duration) -> Transactions {
         let CommitterIdentity { cluster, job, sink, .. } = identity;
         let prefix = self.prefix.as_deref().unwrap_or("thalweg");
         let id = format!("{prefix}-{}-{}-{sink}", cluster.object_part(), job.0);
-        let timeout_ms = u64::try_from(self.transaction_timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         Transactions { id, timeout_ms }
     }
 }
@@ -197,6 +220,18 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_no_larger_than_the_topic_takes() {
+        let batch = |given: &[(&str, &str)], limit| {
+            let config = write(given).expect("sound").client_of_topic(1, limit);
+            config.properties.get("batch.size").cloned()
+        };
+        assert_eq!(batch(&[], None), None);
+        assert_eq!(batch(&[], Some(20_000)).as_deref(), Some("20000"));
+        assert_eq!(batch(&[], Some(10_000_000)).as_deref(), Some("1000000"));
+        assert_eq!(batch(&[("properties.batch.size", "500")], Some(20_000)).as_deref(), Some("500"));
+    }
+
+    #[test]
     fn no_two_sinks_have_one_transactional_id() {
         let id = |prefix: &[(&str, &str)], cluster: &str, job, sink| {
             let identity = CommitterIdentity {
@@ -206,7 +241,7 @@ mod tests {
                 checkpoints: String::new(),
                 memory_bytes: 0,
             };
-            write(prefix).expect("sound").transactions(&identity).id
+            write(prefix).expect("sound").transactions(&identity, Duration::from_secs(1)).id
         };
         let mine = [("sink.transactional-id-prefix", "mine")];
         assert_eq!(id(&mine, "c1", 2, 0xfeed), "mine-c1-2-000000000000feed");

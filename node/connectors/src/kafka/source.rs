@@ -97,11 +97,12 @@ impl Source for KafkaSource {
         Some(Box::new(TopicEnumerator { table: self.table.clone() }))
     }
 
-    fn completed(&self, _: CheckpointId, splits: &[Split]) {
+    fn completed(&self, checkpoint: CheckpointId, splits: &[Split]) {
         let offset = |split: &Split| {
             let partition = PartitionSplit::of(split).ok()?;
             Some((partition.at, partition.offset))
         };
-        self.table.commit(splits.iter().filter_map(offset).collect::<BTreeMap<_, _>>());
+        let offsets = splits.iter().filter_map(offset).collect::<BTreeMap<_, _>>();
+        self.table.commit(offsets, checkpoint == CheckpointId::FINAL);
     }
 }

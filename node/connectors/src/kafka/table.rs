@@ -140,6 +140,11 @@ impl KafkaTable {
         }
     }
 
+    /// Looks at all partitions soon. Returns the number of the last look that has begun.
+    pub(super) fn look_soon(&self) -> u64 {
+        self.watch.get().map_or(0, Watch::look_soon)
+    }
+
     /// Says whether a partition cannot be read now, and why not. That some cannot is told once for all of them.
     pub(super) fn set_unreachable(&self, partition: &OpenPartition, why: Option<&str>) {
         if !partition.set_unreachable(why.is_some()) {
@@ -177,11 +182,11 @@ impl KafkaTable {
     }
 
     /// Tells the table's group, if it names one, how far complete checkpoints are.
-    pub(super) fn commit(&self, offsets: BTreeMap<TopicPartition, i64>) {
+    pub(super) fn commit(&self, offsets: BTreeMap<TopicPartition, i64>, are_last: bool) {
         let (Some(group), false) = (&self.options.group, offsets.is_empty()) else { return };
         let Ok(admin) = self.admin() else { return };
         let start = || GroupCommitter::start(&self.seams, admin, group.clone(), self.notices.clone());
-        self.group.get_or_init(start).commit(offsets);
+        self.group.get_or_init(start).commit(offsets, are_last);
     }
 
     /// The topics that the table names and that are not among these.

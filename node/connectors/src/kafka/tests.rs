@@ -102,7 +102,7 @@ impl World {
     }
 
     async fn topic(&self, name: &str, partitions: i32) {
-        let topic = NewTopic { name: name.to_owned(), partitions, config: [].into() };
+        let topic = NewTopic { name: name.to_owned(), partitions, replication: None, config: [].into() };
         assert_eq!(self.admin().create_topic(&topic).await, Ok(true));
     }
 
@@ -157,12 +157,12 @@ impl World {
     }
 }
 
-async fn list(table: &dyn Source) -> Vec<Piece> {
-    table.enumerator().expect("it finds partitions").list().await.expect("listed")
+async fn list(table: &dyn Source, listing: Listing) -> Vec<Piece> {
+    table.enumerator().expect("it finds partitions").list(listing).await.expect("listed")
 }
 
 async fn try_splits(table: &dyn Source, listing: Listing) -> Result<Vec<Split>, ConnectorError> {
-    let pieces = list(table).await;
+    let pieces = list(table, listing).await;
     let cut = table.enumerator().expect("it finds partitions").cut(&pieces, listing).await?;
     assert_eq!(cut.len(), pieces.len());
     Ok(cut.into_iter().flatten().collect())

@@ -2,7 +2,7 @@
 //! on a node, two questions to the brokers each time.
 //!
 //! ```text
-//! Unknown -- the topic is the split's --> Readable -- the reader doubts it --> Unknown
+//! Unknown -- the topic is the split's --> Readable -- doubt: of the reader, a look, or a partition that ends earlier --> Unknown
 //!    |  '-- refused --> Refused              |
 //!    '---------------- another topic of this name, seen some times in a row --> Remade
 //!    '---------------- none, or too few partitions, seen for a while ---------> Gone
@@ -30,7 +30,7 @@ use tokio::{
 use super::faults::{answered, is_passing};
 
 /// How long after one look the next one follows.
-const LOOKED_EVERY: Duration = Duration::from_secs(10);
+const LOOKED_EVERY: Duration = Duration::from_secs(3);
 /// How long after a look that left something open.
 const LOOKED_AGAIN: Duration = Duration::from_secs(1);
 /// Partitions that are opened within this time are asked for together.
@@ -67,6 +67,14 @@ pub(super) struct OpenPartition {
     position: AtomicI64,
     end: AtomicI64,
     is_unreachable: AtomicBool,
+    /// Whether its reader has to know soon what its leader says.
+    is_troubled: AtomicBool,
+    /// Whether the last look has seen that a broker leads it.
+    has_leader: AtomicBool,
+    /// The last look at which its leader has told where it ends, by number; 0: none.
+    answered: AtomicU64,
+    /// Whether the last look was one of these.
+    is_answered: AtomicBool,
     fate: watch::Sender<Fate>,
     /// How often it was doubted: an answer to an earlier question settles nothing.
     doubted: AtomicU64,
@@ -82,6 +90,10 @@ impl OpenPartition {
             position: AtomicI64::new(position),
             end: AtomicI64::new(UNKNOWN),
             is_unreachable: AtomicBool::new(false),
+            is_troubled: AtomicBool::new(false),
+            has_leader: AtomicBool::new(true),
+            answered: AtomicU64::new(0),
+            is_answered: AtomicBool::new(false),
             fate: watch::Sender::new(Fate::Unknown),
             doubted: AtomicU64::new(0),
             seen_otherwise: AtomicU32::new(0),
@@ -115,35 +127,83 @@ impl OpenPartition {
         self.is_unreachable.load(Relaxed)
     }
 
+    /// Looks follow each other sooner as long as this is so.
+    pub(super) fn set_troubled(&self, is_troubled: bool) {
+        self.is_troubled.store(is_troubled, Relaxed);
+    }
+
+    /// Whether a broker leads it, as far as that is known.
+    pub(super) fn has_leader(&self) -> bool {
+        self.has_leader.load(Relaxed)
+    }
+
+    /// Whether its leader has answered the last look, and that began behind look `since`.
+    pub(super) fn is_answered_since(&self, since: u64) -> bool {
+        self.is_answered.load(Relaxed) && self.answered.load(Relaxed) > since
+    }
+
+    /// Whether an end that is told now is before one that was told earlier.
+    fn has_gone_back(&self, end: i64) -> bool {
+        self.end().is_some_and(|before| end < before)
+    }
+
+    /// A look has found out, or not, where it ends.
+    fn note_answer(&self, look: u64, end: Option<i64>) {
+        if let Some(end) = end {
+            self.set_end(end);
+            self.answered.store(look, Relaxed);
+        }
+        self.is_answered.store(end.is_some(), Relaxed);
+    }
+
     /// Records that are there and not read, as far as that is known.
     pub(super) fn backlog(&self) -> u64 {
         let behind = self.end().map_or(0, |end| end.saturating_sub(self.position.load(Relaxed)));
         u64::try_from(behind).unwrap_or(0)
     }
 
-    /// Takes what a look has found. Returns whether that settles it for a while.
-    fn judge(&self, found: Option<&Topic>) -> bool {
+    /// Takes what a look has found that began when it had been doubted so often. Returns whether that settles it for a while.
+    fn judge(&self, found: Option<&Topic>, doubted: u64) -> bool {
+        let has_leader = found.is_none_or(|topic| !topic.leaderless.contains(&self.at.partition));
+        self.has_leader.store(has_leader, Relaxed);
         let is_other = found.is_some_and(|topic| self.topic.is_some() && topic.id.is_some() && topic.id != self.topic);
         let is_there = found.is_some_and(|topic| self.at.partition < topic.partitions);
         if is_there && !is_other {
             self.seen_otherwise.store(0, Relaxed);
-            self.settle(Fate::Readable);
-            return true;
+            return self.settle(Fate::Readable, doubted) && has_leader;
         }
         let seen = self.seen_otherwise.fetch_add(1, Relaxed) + 1;
+        // Until it is known, nothing more is read: it may be of another topic.
+        self.settle(Fate::Unknown, doubted);
         match is_other {
-            true if seen >= SEEN_REMADE => self.settle(Fate::Remade),
-            false if seen >= SEEN_GONE => self.settle(Fate::Gone),
-            _ => return false,
+            true if seen >= SEEN_REMADE => self.settle(Fate::Remade, doubted),
+            false if seen >= SEEN_GONE => self.settle(Fate::Gone, doubted),
+            _ => false,
         }
-        true
     }
 
-    fn settle(&self, fate: Fate) {
+    /// Notes what has become of it, unless it was doubted since. Returns whether it was not.
+    fn settle(&self, fate: Fate, doubted: u64) -> bool {
+        let mut is_of_now = false;
         self.fate.send_if_modified(|known| {
-            let is_new = *known != fate && matches!(known, Fate::Unknown | Fate::Readable);
+            // Doubts come in between only before or behind this.
+            is_of_now = self.doubted.load(Relaxed) == doubted;
+            let is_new = is_of_now && *known != fate && matches!(known, Fate::Unknown | Fate::Readable);
             if is_new {
                 *known = fate;
+            }
+            is_new
+        });
+        is_of_now
+    }
+
+    /// What is known of it may not hold any more.
+    fn doubt(&self) {
+        self.fate.send_if_modified(|known| {
+            self.doubted.fetch_add(1, Relaxed);
+            let is_new = *known == Fate::Readable;
+            if is_new {
+                *known = Fate::Unknown;
             }
             is_new
         });
@@ -161,6 +221,8 @@ struct Shared {
     open: Mutex<Vec<Weak<OpenPartition>>>,
     asked: Notify,
     is_over: AtomicBool,
+    /// How many looks have begun.
+    looks: AtomicU64,
 }
 
 impl Watch {
@@ -179,9 +241,14 @@ impl Watch {
 
     /// What is known of a partition may not hold any more.
     pub(super) fn doubt(&self, partition: &OpenPartition) {
-        partition.doubted.fetch_add(1, Relaxed);
-        partition.settle(Fate::Unknown);
+        partition.doubt();
         self.shared.asked.notify_one();
+    }
+
+    /// Looks soon. Returns the number of the last look that has begun.
+    pub(super) fn look_soon(&self) -> u64 {
+        self.shared.asked.notify_one();
+        self.shared.looks.load(Relaxed)
     }
 }
 
@@ -209,7 +276,10 @@ async fn watch_all(shared: Arc<Shared>, admin: Arc<dyn Admin>, isolation: Isolat
         let open = shared.live();
         let next = match open.is_empty() {
             true => None,
-            false => Some(look(&open, admin.as_ref(), isolation).await),
+            false => {
+                let number = shared.looks.fetch_add(1, Relaxed) + 1;
+                Some(look(number, &open, admin.as_ref(), isolation).await)
+            }
         };
         // A partition that its reader drops meanwhile is not held here.
         drop(open);
@@ -227,7 +297,7 @@ async fn watch_all(shared: Arc<Shared>, admin: Arc<dyn Admin>, isolation: Isolat
 }
 
 /// Looks once. Returns after what time to look again.
-async fn look(open: &[Arc<OpenPartition>], admin: &dyn Admin, isolation: Isolation) -> Duration {
+async fn look(number: u64, open: &[Arc<OpenPartition>], admin: &dyn Admin, isolation: Isolation) -> Duration {
     let doubted: Vec<u64> = open.iter().map(|partition| partition.doubted.load(Relaxed)).collect();
     let names: BTreeSet<&str> = open.iter().map(|partition| partition.at.topic.as_ref()).collect();
     let wanted = Wanted::Named(names.into_iter().map(str::to_owned).collect());
@@ -235,29 +305,37 @@ async fn look(open: &[Arc<OpenPartition>], admin: &dyn Admin, isolation: Isolati
         Ok(found) => found,
         Err(error) => {
             if !is_passing(&error) {
-                let waiting = open.iter().filter(|partition| *partition.fate.borrow() == Fate::Unknown);
-                waiting.for_each(|partition| partition.settle(Fate::Refused(error.clone())));
+                let waiting =
+                    open.iter().zip(&doubted).filter(|(partition, _)| *partition.fate.borrow() == Fate::Unknown);
+                waiting.for_each(|(partition, doubted)| _ = partition.settle(Fate::Refused(error.clone()), *doubted));
             }
+            open.iter().for_each(|partition| partition.note_answer(number, None));
             return LOOKED_AGAIN;
         }
     };
     let found: BTreeMap<&str, &Topic> = found.iter().map(|topic| (topic.name.as_str(), topic)).collect();
     let mut is_settled = true;
     for (partition, doubted) in open.iter().zip(doubted) {
-        is_settled &= partition.doubted.load(Relaxed) == doubted
-            && partition.judge(found.get(partition.at.topic.as_ref()).copied());
+        is_settled &= partition.judge(found.get(partition.at.topic.as_ref()).copied(), doubted);
     }
-    let readable = open.iter().filter(|partition| *partition.fate.borrow() == Fate::Readable);
-    let readable: Vec<&Arc<OpenPartition>> = readable.collect();
-    let places: Vec<TopicPartition> = readable.iter().map(|partition| partition.at.clone()).collect();
-    if !places.is_empty()
-        && let Ok(ends) = answered(ANSWERED_WITHIN, admin.offsets(&places, OffsetAt::Latest, isolation)).await
-    {
-        for partition in readable {
-            if let Some(end) = ends.get(&partition.at) {
-                partition.set_end(*end);
-            }
+    // One that nobody leads would keep the answer of all others back.
+    let can_tell =
+        |partition: &&Arc<OpenPartition>| partition.has_leader() && *partition.fate.borrow() == Fate::Readable;
+    let places: Vec<TopicPartition> = open.iter().filter(can_tell).map(|partition| partition.at.clone()).collect();
+    let ends = match places.is_empty() {
+        true => Ok(BTreeMap::new()),
+        false => answered(ANSWERED_WITHIN, admin.offsets(&places, OffsetAt::Latest, isolation)).await,
+    };
+    is_settled &= ends.is_ok() && !open.iter().any(|partition| partition.is_troubled.load(Relaxed));
+    let ends = ends.unwrap_or_default();
+    for partition in open {
+        let end = ends.get(&partition.at).copied();
+        // A topic does not become shorter, unless it is another one, or a leader has lost something. Who reads on may read that.
+        if end.is_some_and(|end| end < partition.position.load(Relaxed) && partition.has_gone_back(end)) {
+            partition.doubt();
+            is_settled = false;
         }
+        partition.note_answer(number, end);
     }
     if is_settled { LOOKED_EVERY } else { LOOKED_AGAIN }
 }
@@ -267,7 +345,8 @@ mod tests {
     use super::*;
 
     fn topic(id: u128, partitions: i32) -> Topic {
-        Topic { name: "t".to_owned(), id: Some(TopicId(id)), partitions }
+        let (name, leaderless) = ("t".to_owned(), BTreeSet::new());
+        Topic { name, id: Some(TopicId(id)), partitions, replication: 1, leaderless }
     }
 
     fn partition() -> Arc<OpenPartition> {
@@ -277,16 +356,16 @@ mod tests {
     #[test]
     fn one_look_that_sees_another_topic_is_not_enough() {
         let open = partition();
-        assert!(!open.judge(Some(&topic(8, 2))), "it may be told of former times");
-        assert!(open.judge(Some(&topic(7, 2))));
+        assert!(!open.judge(Some(&topic(8, 2)), 0), "it may be told of former times");
+        assert!(open.judge(Some(&topic(7, 2)), 0));
         assert_eq!(*open.fate.borrow(), Fate::Readable);
         for _ in 1..SEEN_REMADE {
-            assert!(!open.judge(Some(&topic(8, 2))));
-            assert_eq!(*open.fate.borrow(), Fate::Readable);
+            assert!(!open.judge(Some(&topic(8, 2)), 0));
+            assert_eq!(*open.fate.borrow(), Fate::Unknown, "nothing is read meanwhile");
         }
-        assert!(open.judge(Some(&topic(8, 2))));
+        assert!(open.judge(Some(&topic(8, 2)), 0));
         assert_eq!(*open.fate.borrow(), Fate::Remade);
-        open.judge(Some(&topic(7, 2)));
+        open.judge(Some(&topic(7, 2)), 0);
         assert_eq!(*open.fate.borrow(), Fate::Remade, "that is the end");
     }
 
@@ -295,10 +374,10 @@ mod tests {
         for found in [None, Some(topic(7, 1))] {
             let open = partition();
             for _ in 1..SEEN_GONE {
-                assert!(!open.judge(found.as_ref()));
+                assert!(!open.judge(found.as_ref(), 0));
                 assert_eq!(*open.fate.borrow(), Fate::Unknown);
             }
-            assert!(open.judge(found.as_ref()));
+            assert!(open.judge(found.as_ref(), 0));
             assert_eq!(*open.fate.borrow(), Fate::Gone);
         }
     }
@@ -306,8 +385,39 @@ mod tests {
     #[test]
     fn without_ids_a_topic_is_known_by_its_name() {
         let open = OpenPartition::new(TopicPartition { topic: "t".into(), partition: 0 }, None, 0);
-        assert!(open.judge(Some(&topic(7, 1))) && open.judge(Some(&topic(8, 1))));
+        assert!(open.judge(Some(&topic(7, 1)), 0) && open.judge(Some(&topic(8, 1)), 0));
         assert_eq!(*open.fate.borrow(), Fate::Readable);
+    }
+
+    /// It was asked before, and may be of before.
+    #[test]
+    fn an_answer_to_an_earlier_question_settles_nothing() {
+        let open = partition();
+        assert!(open.judge(Some(&topic(7, 2)), 0));
+        open.doubt();
+        assert_eq!(*open.fate.borrow(), Fate::Unknown);
+        assert!(!open.judge(Some(&topic(7, 2)), 0));
+        assert_eq!(*open.fate.borrow(), Fate::Unknown);
+        assert!(open.judge(Some(&topic(7, 2)), 1));
+        assert_eq!(*open.fate.borrow(), Fate::Readable);
+        // However it falls: behind a doubt, only a later answer counts.
+        for _ in 0..2000 {
+            let doubted = open.doubted.load(Relaxed);
+            std::thread::scope(|scope| {
+                scope.spawn(|| open.doubt());
+                scope.spawn(|| open.judge(Some(&topic(7, 2)), doubted));
+            });
+            assert_eq!(*open.fate.borrow(), Fate::Unknown);
+        }
+    }
+
+    #[test]
+    fn a_partition_that_nobody_leads_is_not_settled() {
+        let open = partition();
+        let led = topic(7, 2);
+        let lost = Topic { leaderless: BTreeSet::from([1]), ..led.clone() };
+        assert!(!open.judge(Some(&lost), 0) && !open.has_leader());
+        assert!(open.judge(Some(&led), 0) && open.has_leader());
     }
 
     #[test]

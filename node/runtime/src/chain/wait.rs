@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use thalweg_connectors::Fill;
 use thalweg_exchange::{Carried, Element, ExchangeError, Outbound};
 
 use super::{Chain, ChainParts, Stage, Vertex};
@@ -16,6 +15,7 @@ use crate::{
     failure::SubtaskError,
     gate::{Due, Gate},
     meter::Spent,
+    rolling::Fill,
     source_view::SourceView,
 };
 
@@ -153,11 +153,12 @@ impl Chain {
         writers.into_iter().find(|writer| !writer.has_room()).cloned()
     }
 
-    /// Whether a sink should be given no more rows before the next checkpoint. Once that has begun, those before its barrier are
-    /// let through, or it could not come.
+    /// Whether a sink should be given no more rows before a checkpoint is complete. Once the next one has begun, those before its
+    /// barrier are let through, or it could not come.
     fn has_full_sink(&self) -> bool {
+        let known = self.parts.gate.outcomes();
         let is_full = |vertex: &Vertex| match &vertex.stage {
-            Stage::Sink(sink) => sink.fill() == Fill::Full,
+            Stage::Sink(sink) => sink.fill(known) == Fill::Full,
             Stage::Source | Stage::Enumerator(_) | Stage::Operator(_) | Stage::Collect(_) => false,
         };
         !self.is_held && !self.parts.gate.is_noticed() && self.parts.vertices.iter().any(is_full)

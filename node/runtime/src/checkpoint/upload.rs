@@ -261,6 +261,16 @@ impl Draft {
     }
 }
 
+impl Drop for Uploader {
+    /// The end of a job is confirmed right before its attempt is cancelled, and the source must be told of it all the same.
+    fn drop(&mut self) {
+        let confirmed = self.orders.borrow().confirmed;
+        if let Some((completion, confirmed)) = self.completion.as_mut().zip(confirmed) {
+            completion.on_confirmed(confirmed);
+        }
+    }
+}
+
 impl Uploader {
     /// Works until the actor's end of the queue is dropped.
     ///

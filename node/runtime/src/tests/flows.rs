@@ -57,11 +57,45 @@ async fn a_full_sink_asks_for_a_checkpoint_and_stops_its_sources_until_it_comes(
         assert_eq!(written(), held, "it waits");
         take(&mut running, CheckpointId(1)).await;
         assert!(running.ending.wanted > 0, "it has asked for it");
+        running.handles[0].confirm_checkpoint(CheckpointId(1));
         tokio::time::sleep(Duration::from_secs(10)).await;
         let more = written() - held;
         assert!((FULL..FULL + 5000).contains(&more), "{more} rows more, with those before the barrier");
         assert_eq!(running.cancel().await.failed, []);
     }
+}
+
+/// What aborted checkpoints leave is published together with what follows, in one transaction.
+#[tokio::test(start_paused = true)]
+async fn checkpoints_that_are_given_up_make_no_room_in_a_sink() {
+    const FULL: usize = 10_000;
+    let cluster = Cluster::of(1).await;
+    give(&cluster, "endless", vec![TestSplit::of("a", ticks(1000)).then(After::Repeat)]);
+    cluster.tables.0.manners.lock().unwrap().insert("out".to_owned(), Manner::Fills(FULL));
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("endless", None, &[]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Forward);
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 1));
+    running.start().await;
+    let written = || integers(&cluster.tables.0.written("out"), 1).len();
+    for checkpoint in 1..=5 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        running.handles[0].begin_checkpoint(CheckpointId(checkpoint), None);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        running.handles[0].abort_checkpoint(CheckpointId(checkpoint));
+        assert!((FULL..FULL + 1000).contains(&written()), "{} rows after {checkpoint}", written());
+    }
+    let (held, wanted) = (written(), running.ending.wanted);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    take(&mut running, CheckpointId(6)).await;
+    assert!(running.ending.wanted > wanted, "it asks again");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // Nobody has said that it is complete.
+    running.handles[0].confirm_checkpoint(CheckpointId(6));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!((FULL..FULL + 1000).contains(&(written() - held)), "{} rows more", written() - held);
+    assert_eq!(running.cancel().await.failed, []);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn cluster() -> (Cluster, ModelKafka) {
         node.connectors.kept = KeptSessions::default();
     }
     *cluster.tables.0.real_sinks.lock().unwrap() = Some(cluster.nodes[0].connectors.clone());
-    let topic = NewTopic { name: "out".to_owned(), partitions: 2, config: BTreeMap::new() };
+    let topic = NewTopic { name: "out".to_owned(), partitions: 2, replication: None, config: BTreeMap::new() };
     assert!(kafka.admin(&client()).unwrap().create_topic(&topic).await.unwrap());
     (cluster, kafka)
 }

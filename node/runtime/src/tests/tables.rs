@@ -9,9 +9,9 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
-    Backlog, ConnectorContext, ConnectorError, DeadLetter, Enumerator, Fill, FormerEnumerator, Listing, Piece, Read,
+    Backlog, ConnectorContext, ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Listing, Piece, Read,
     Rollover, Sealing, SideOutputKind, SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity,
-    SplitReader, check_sink, open_sink_writer,
+    SplitReader, Written, check_sink, open_sink_writer,
 };
 use thalweg_types::{
     CheckpointId, OperatorId, Split, SplitId,
@@ -235,7 +235,7 @@ impl Enumerator for TestSource {
         self.together().is_some()
     }
 
-    async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
+    async fn list(&self, _: Listing) -> Result<Vec<Piece>, ConnectorError> {
         *self.tables.listings.lock().unwrap().entry(self.table.clone()).or_default() += 1;
         let times = if self.tables.doubled.lock().unwrap().contains(&self.table) { 2 } else { 1 };
         let count = self.tables.sources.lock().unwrap()[&self.table].len();
@@ -336,12 +336,12 @@ impl SinkWriter for TestWriter {
         }))
     }
 
-    fn fill(&self) -> Fill {
-        let rows: usize = self.unsealed.iter().map(RecordBatch::num_rows).sum();
+    /// A row counts as a byte.
+    fn written(&self) -> Option<Written> {
+        let bytes: u64 = self.unsealed.iter().map(|batch| batch.num_rows() as u64).sum();
         match self.manner {
-            Manner::Fills(full) if rows >= full => Fill::Full,
-            Manner::Fills(full) if rows >= full / 2 => Fill::Much,
-            Manner::Fills(_) | Manner::Keep | Manner::Gated(_) | Manner::Slow(_) | Manner::Panic => Fill::Little,
+            Manner::Fills(full) => Some(Written { bytes, bytes_max: full as u64 }),
+            Manner::Keep | Manner::Gated(_) | Manner::Slow(_) | Manner::Panic => None,
         }
     }
 

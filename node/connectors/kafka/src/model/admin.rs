@@ -37,7 +37,15 @@ impl Admin for ModelAdmin {
             Wanted::Named(names) => names.contains(&topic.name),
             Wanted::All => true,
         };
-        self.ask(Call::Topics, |state, _| Ok(state.cluster.topics().filter(is_wanted).collect())).await
+        self.ask(Call::Topics, |state, _| {
+            let mut topics: Vec<Topic> = state.cluster.topics().filter(is_wanted).collect();
+            for topic in &mut topics {
+                let of_it = state.faults.leaderless.keys().filter(|of| *of.topic == *topic.name);
+                topic.leaderless = of_it.map(|of| of.partition).collect();
+            }
+            Ok(topics)
+        })
+        .await
     }
 
     async fn offsets(
@@ -49,7 +57,7 @@ impl Admin for ModelAdmin {
         let ask = Call::Offsets;
         self.shared
             .ask(ask, &self.limits, self.limits.answer, |state, _| {
-                if partitions.iter().any(|of| state.faults.leaderless.contains(of)) {
+                if partitions.iter().any(|of| state.faults.leaderless.contains_key(of)) {
                     return None;
                 }
                 let offsets = partitions.iter().map(|of| Ok((of.clone(), state.cluster.offset_at(of, at, isolation)?)));

@@ -1,6 +1,9 @@
 //! The cluster as a value: topics, groups and transactions. Calls take the time as an argument.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -17,6 +20,10 @@ use crate::{
 const RECORD_BYTES_MAX: usize = 1_048_588;
 /// What a record takes beside its key, its value and its headers, at most.
 const RECORD_OVERHEAD: usize = 70;
+/// How many brokers there are, as far as they differ.
+const BROKERS: i32 = 3;
+/// How many of them keep a partition if nobody says.
+const DEFAULT_REPLICATION: i32 = 1;
 /// What a topic's configuration says if nobody does.
 const CONFIG_DEFAULTS: &[(&str, &str)] = &[
     ("cleanup.policy", "delete"),
@@ -57,6 +64,7 @@ pub(super) struct Cluster {
 #[derive(Debug, Clone, PartialEq)]
 struct TopicState {
     id: TopicId,
+    replication: i32,
     config: BTreeMap<String, String>,
     partitions: Vec<Partition>,
 }
@@ -86,6 +94,8 @@ impl Cluster {
             name: name.clone(),
             id: Some(topic.id),
             partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+            replication: topic.replication,
+            leaderless: BTreeSet::new(),
         })
     }
 
@@ -96,6 +106,12 @@ impl Cluster {
         if partitions == 0 {
             return Err(config(format!("the topic '{}' needs at least one partition", topic.name)));
         }
+        let replication = topic.replication.unwrap_or(DEFAULT_REPLICATION);
+        if !(1..=BROKERS).contains(&replication) {
+            let reason =
+                format!("the topic '{}' cannot be kept by {replication} brokers: there are {BROKERS}", topic.name);
+            return Err(config(reason));
+        }
         let known = |key: &str| CONFIG_DEFAULTS.iter().any(|(name, _)| *name == key);
         if let Some(unknown) = topic.config.keys().find(|key| !known(key)) {
             return Err(config(format!("the topic '{}' cannot have the configuration '{unknown}'", topic.name)));
@@ -104,7 +120,8 @@ impl Cluster {
             return Ok(false);
         }
         let partitions = vec![Partition::new(timestamps(&topic.config)); partitions];
-        self.topics.insert(topic.name.clone(), TopicState { id, config: topic.config.clone(), partitions });
+        let state = TopicState { id, replication, config: topic.config.clone(), partitions };
+        self.topics.insert(topic.name.clone(), state);
         self.touch();
         Ok(true)
     }
@@ -160,6 +177,12 @@ impl Cluster {
 
     pub(super) fn delete_records(&mut self, of: &TopicPartition, before: i64) -> Result<(), KafkaError> {
         self.partition_mut(of)?.delete_before(before);
+        self.touch();
+        Ok(())
+    }
+
+    pub(super) fn truncate(&mut self, of: &TopicPartition, end: i64) -> Result<(), KafkaError> {
+        self.partition_mut(of)?.truncate(end);
         self.touch();
         Ok(())
     }

@@ -6,10 +6,14 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
+    cluster::Now,
     faults::Call,
     shared::{Limits, Shared},
 };
 use crate::{Consumer, Fetched, Isolation, KafkaError, PartitionReader, Position, TopicPartition};
+
+/// How long a client tells of what went wrong, as librdkafka's does here.
+const TROUBLE_MS: u64 = 45_000;
 
 pub(super) struct ModelConsumer {
     shared: Arc<Shared>,
@@ -68,7 +72,7 @@ impl PartitionReader for ModelReader {
         let Self { shared, limits, isolation, partition, position, end_told, .. } = self;
         shared
             .until(|state, _| {
-                if limits.is_away(state) || state.faults.leaderless.contains(partition) {
+                if limits.is_away(state) || state.faults.leaderless.contains_key(partition) {
                     return None;
                 }
                 let slice = match state.cluster.read(partition, *position, records_max.max(1), *isolation) {
@@ -95,10 +99,13 @@ impl PartitionReader for ModelReader {
     }
 
     fn trouble(&self) -> Option<String> {
-        let of = &self.partition;
-        self.shared.with(|state, _| {
-            let has_leader = !state.faults.leaderless.contains(of);
-            self.limits.trouble(state).or_else(|| (!has_leader).then(|| format!("{of} has no leader")))
+        self.shared.with(|state, now| {
+            // What went wrong with a connection is told for a while, to readers of all partitions. Where there is no leader, no
+            // connection is tried.
+            let is_new = |lost: &Now| now.monotonic_ms < lost.monotonic_ms.saturating_add(TROUBLE_MS);
+            let has_lost = state.faults.leaderless.values().any(is_new);
+            let told = || has_lost.then(|| "a broker has closed the connection".to_owned());
+            self.limits.trouble(state).or_else(told)
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::cluster::Now;
 use crate::{KafkaError, TopicPartition};
 
 /// A call that can go wrong.
@@ -47,7 +48,8 @@ pub enum Fault {
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) down: bool,
-    pub(super) leaderless: BTreeSet<TopicPartition>,
+    /// Since when.
+    pub(super) leaderless: BTreeMap<TopicPartition, Now>,
     /// Clients that no broker answers, by `client.id`.
     pub(super) cut_off: BTreeSet<String>,
     /// As many as tests plan: for a client, by `client.id`, or for any.

@@ -74,7 +74,8 @@ impl ModelKafka {
 
     /// A partition loses its leader: it can be neither read nor written, until `elect_leader`.
     pub fn lose_leader(&self, of: &TopicPartition) {
-        self.shared.change(|state| _ = state.faults.leaderless.insert(of.clone()));
+        self.shared.with(|state, now| _ = state.faults.leaderless.insert(of.clone(), now));
+        self.shared.change(|_| ());
     }
 
     /// A partition gets another leader.
@@ -161,6 +162,14 @@ impl ModelKafka {
     /// If there is no such partition.
     pub fn delete_records(&self, of: &TopicPartition, before: i64) -> Result<(), KafkaError> {
         self.shared.change(|state| state.cluster.delete_records(of, before))
+    }
+
+    /// Loses what a partition has from an offset on, as when a broker is restored that has less.
+    ///
+    /// # Errors
+    /// If there is no such partition.
+    pub fn truncate(&self, of: &TopicPartition, end: i64) -> Result<(), KafkaError> {
+        self.shared.change(|state| state.cluster.truncate(of, end))
     }
 
     /// Changes whenever the cluster does, so that whoever looks again and again need not look at all of it.

@@ -110,6 +110,11 @@ impl Partition {
         self.leader_epoch += 1;
     }
 
+    /// Forgets what is behind an offset.
+    pub(super) fn truncate(&mut self, end: i64) {
+        self.entries.truncate(usize::try_from(end - self.start).unwrap_or_default());
+    }
+
     /// Adds records. Returns the offset of the first; a batch that was added before is not added again.
     pub(super) fn append(
         &mut self,

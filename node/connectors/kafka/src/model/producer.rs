@@ -161,7 +161,7 @@ impl ModelProducer {
     /// Writes the front of the queue, as far as brokers answer.
     fn write(&mut self, state: &mut State, now: Now, repeats: bool) -> Result<(), KafkaError> {
         while let Some((partition, record)) = self.queue.front() {
-            if self.limits.is_away(state) || state.faults.leaderless.contains(partition) {
+            if self.limits.is_away(state) || state.faults.leaderless.contains_key(partition) {
                 return Ok(());
             }
             let author = *self.author.get_or_insert_with(|| state.cluster.new_producer());

@@ -26,7 +26,7 @@ impl World {
     }
 
     async fn create(&self) {
-        let topic = NewTopic { name: "t".to_owned(), partitions: 1, config: [].into() };
+        let topic = NewTopic { name: "t".to_owned(), partitions: 1, replication: None, config: [].into() };
         assert_eq!(self.admin().create_topic(&topic).await, Ok(true));
     }
 

@@ -88,7 +88,7 @@ impl<'a> Way<'a> {
     /// Creates a topic, writes to it in a transaction, and reads it.
     async fn works(&self, topic: &str) {
         let (kafka, config) = (RdKafka::new(&seams()), self.config());
-        let new = NewTopic { name: topic.to_owned(), partitions: 1, config: [].into() };
+        let new = NewTopic { name: topic.to_owned(), partitions: 1, replication: None, config: [].into() };
         let created = kafka.admin(&config).expect("a client").create_topic(&new).await;
         assert_eq!(created, Ok(true), "{}", self.listener);
         let transactions = Transactions { id: topic.to_owned(), timeout_ms: 30_000 };
@@ -253,7 +253,7 @@ async fn brokers_let_in_who_they_know_and_say_why_not() {
 /// The broker knows who mallory is, but not that she may do anything.
 async fn may_do_nothing(mallory: &Way<'_>) {
     let admin = RdKafka::new(&seams()).admin(&mallory.config()).expect("a client");
-    let new = NewTopic { name: "mallory".to_owned(), partitions: 1, config: [].into() };
+    let new = NewTopic { name: "mallory".to_owned(), partitions: 1, replication: None, config: [].into() };
     let refused = admin.create_topic(&new).await;
     assert!(matches!(&refused, Err(KafkaError::Denied { .. })), "{refused:?}");
     let asked = admin.topics(&Wanted::Named(vec!["plain".to_owned()])).await;

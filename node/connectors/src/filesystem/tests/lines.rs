@@ -182,7 +182,7 @@ async fn all_files_are_listed_and_each_is_cut_by_itself() {
     fs::write(folder.path().join("c"), "{\"a\":2}\n{\"a\":3}\n").expect("written");
     fs::write(folder.path().join("b"), "").expect("written");
     fs::write(folder.path().join(".d"), "{\"a\":8}\n").expect("written");
-    let listed = enumerator.list().await.expect("listed");
+    let listed = enumerator.list(crate::Listing::First).await.expect("listed");
     let names: Vec<&str> = listed.iter().map(|piece| &piece.name[piece.name.len() - 1..]).collect();
     assert_eq!(names, ["a", "b", "c"], "old and new, without hidden ones");
     let cut = enumerator.cut(&listed[1..], crate::Listing::First).await.expect("cut");

@@ -137,7 +137,7 @@ async fn a_watched_path_may_mean_nothing_yet() {
     let options = [("source.monitor-interval", "1 s")];
     let source = table(&context, &path, "json", &options, numbers()).expect("a table");
     let enumerator = source.enumerator().expect("it is watched");
-    assert!(enumerator.list().await.expect("nothing is no error").is_empty());
+    assert!(enumerator.list(crate::Listing::First).await.expect("nothing is no error").is_empty());
 }
 
 /// The only thread for blocking calls is taken. So a listing waits for it, and whoever lists can do something else.

@@ -130,12 +130,22 @@ impl Rig {
     }
 
     async fn with(more: &[(&str, &str)]) -> Self {
+        Self::of(more, &[]).await
+    }
+
+    /// With this configuration of the topic.
+    async fn of_topic(config: &[(&str, &str)]) -> Self {
+        Self::of(&[], config).await
+    }
+
+    async fn of(more: &[(&str, &str)], config: &[(&str, &str)]) -> Self {
         let mut context = context();
         let kafka = ModelKafka::new(&context.seams);
         context.kafka = Some(Arc::new(kafka.clone()));
         let memory = Arc::new(object_store::memory::InMemory::new());
         context.stores = ObjectStores::default().with_store(CHECKPOINTS, memory);
-        let topic = NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, config: BTreeMap::new() };
+        let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let topic = NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, replication: Some(2), config };
         assert!(admin(&kafka).create_topic(&topic).await.expect("created"));
         let looker = Looker::new(&kafka).await;
         Self { kafka, context, spec: table(more), looker, writers: tokio::sync::Mutex::default() }
@@ -152,7 +162,8 @@ impl Rig {
 
     fn writer(&self, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
         let (identity, store) = (identity(1, attempt, subtask), self.store());
-        let own = SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20, epoch_bytes: 1 << 30 };
+        let (memory_bytes, inline_bytes, epoch_bytes) = (1 << 20, 1 << 20, 1 << 30);
+        let own = SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes, subtasks: 1 };
         open_sink_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 
@@ -295,7 +306,7 @@ async fn epochs_are_written_in_order_each_in_one_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_asks_no_broker() {
+async fn a_writer_goes_on_without_brokers() {
     let rig = Rig::new().await;
     let mut job = Job::new();
     rig.kafka.brokers_down();
@@ -346,7 +357,7 @@ async fn progress_is_kept_in_a_compacted_topic() {
 async fn a_topic_that_forgets_progress_is_refused() {
     let rig = Rig::new().await;
     let config = [("cleanup.policy".to_owned(), "delete".to_owned())].into();
-    let topic = NewTopic { name: PROGRESS.to_owned(), partitions: 1, config };
+    let topic = NewTopic { name: PROGRESS.to_owned(), partitions: 1, replication: None, config };
     assert!(admin(&rig.kafka).create_topic(&topic).await.expect("created"));
     let mut job = Job::new();
     job.take(&rig, 10, 1).await;

@@ -81,7 +81,7 @@ impl Rig {
         let kafka = ModelKafka::new(&context().seams);
         let properties = [("bootstrap.servers".to_owned(), ADDRESS.to_owned())].into();
         let rig = Self { kafka, config: ClientConfig { properties, queue_bytes: 1 << 20, ..ClientConfig::default() } };
-        ensure_topic(rig.kafka.admin(&rig.config).expect("opened").as_ref(), TOPIC).await.expect("made");
+        ensure_topic(rig.kafka.admin(&rig.config).expect("opened").as_ref(), TOPIC, "out").await.expect("made");
         rig
     }
 
@@ -158,10 +158,15 @@ async fn a_value_that_cannot_be_understood_is_told_with_its_place() {
 async fn a_topic_is_made_once_and_must_keep_what_it_has() {
     let rig = Rig::new().await;
     let admin = rig.kafka.admin(&rig.config).expect("opened");
-    ensure_topic(admin.as_ref(), TOPIC).await.expect("it is there and fits");
+    ensure_topic(admin.as_ref(), TOPIC, "out").await.expect("it is there and fits");
     let config = BTreeMap::from([(CLEANUP_POLICY.to_owned(), "compact,delete".to_owned())]);
-    admin.create_topic(&NewTopic { name: "other".to_owned(), partitions: 1, config }).await.expect("created");
-    let Err(Unread::Unfit(reason)) = ensure_topic(admin.as_ref(), "other").await else { panic!("it would forget") };
+    admin
+        .create_topic(&NewTopic { name: "other".to_owned(), partitions: 1, replication: None, config })
+        .await
+        .expect("created");
+    let Err(Unread::Unfit(reason)) = ensure_topic(admin.as_ref(), "other", "out").await else {
+        panic!("it would forget")
+    };
     assert!(reason.contains("'cleanup.policy' of topic 'other' is 'compact,delete'"), "{reason}");
     let Err(Unread::Client(KafkaError::NoTopic { topic })) =
         read(&rig.kafka, &rig.config, "nowhere", &key(1), Duration::from_secs(60)).await
@@ -169,4 +174,27 @@ async fn a_topic_is_made_once_and_must_keep_what_it_has() {
         panic!("there is none")
     };
     assert_eq!(topic, "nowhere");
+}
+
+/// It must not be lost sooner than what it tells of.
+#[tokio::test(start_paused = true)]
+async fn a_topic_for_progress_is_kept_by_as_many_brokers_as_the_sinks() {
+    let rig = Rig::new().await;
+    let admin = rig.kafka.admin(&rig.config).expect("opened");
+    let config = BTreeMap::new();
+    let out = NewTopic { name: "out".to_owned(), partitions: 2, replication: Some(3), config };
+    admin.create_topic(&out).await.expect("created");
+    ensure_topic(admin.as_ref(), "safe", "out").await.expect("created");
+    ensure_topic(admin.as_ref(), "default", "nowhere").await.expect("created");
+    let wanted = Wanted::Named(["safe", "default"].map(str::to_owned).to_vec());
+    let kept: Vec<_> = admin.topics(&wanted).await.expect("told").into_iter().map(|topic| topic.replication).collect();
+    assert_eq!(kept, [1, 3]);
+}
+
+#[test]
+fn a_topic_that_is_another_or_went_back_is_told_from_one_that_grew() {
+    let mark = |id, end| Mark { id: Some(TopicId(id)), end };
+    assert!(mark(1, 5).can_become(mark(1, 5)) && mark(1, 5).can_become(mark(1, 9)));
+    assert!(!mark(1, 5).can_become(mark(1, 4)) && !mark(1, 5).can_become(mark(2, 9)));
+    assert!(!mark(1, 5).after_record().can_become(mark(1, 5)));
 }

@@ -126,16 +126,32 @@ fn times_are_rounded_down_to_milliseconds() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_too_large_is_refused_before_it_is_promised() {
-    let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["a".repeat(10), "b".repeat(5000)]));
+async fn a_record_that_is_too_large_is_left_out_before_it_is_promised() {
+    let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["a".repeat(10), "b".repeat(5000), "c".repeat(10)]));
     let schema = Schema::new(vec![Field::new("text", DataType::Utf8View, true)]);
     let rows = RecordBatch::try_new(Arc::new(schema), vec![texts]).expect("they fit");
     let most = [("properties.message.max.bytes", "4096")];
-    let (mut encoder, _) = open(rows.schema_ref(), &most).expect("they fit");
-    let error = encoder.encode(&rows).await.expect_err("it is too large").to_string();
-    assert!(error.contains("'properties.message.max.bytes' is 4096"), "{error}");
-    let (mut encoder, _) = open(rows.schema_ref(), &[]).expect("they fit");
-    encoder.encode(&rows).await.expect("it is small enough by default");
+    for (options, of_topic, told) in [
+        (&most[..], None, Some("'properties.message.max.bytes' is 4096")),
+        (&most, Some(4097), Some("'properties.message.max.bytes' is 4096")),
+        (&most, Some(2000), Some("'max.message.bytes' of topic 't' is 2000")),
+        (&[], Some(2000), Some("'max.message.bytes' of topic 't' is 2000")),
+        (&[], None, None),
+    ] {
+        let (mut encoder, write) = open(rows.schema_ref(), options).expect("they fit");
+        of_topic.into_iter().for_each(|bytes_max| encoder.set_topic_limit(bytes_max));
+        let messages = encoder.encode(&rows).await.expect("encoded");
+        let mut placement = Placement::new(write.partitioner, 0);
+        let records = records_of(&messages, &write.topic, 0, &mut placement).expect("just encoded");
+        let faults = encoder.take_too_large();
+        assert_eq!(records.len() + faults.len(), 3);
+        assert_eq!(
+            faults.iter().map(|fault| fault.row).collect::<Vec<_>>(),
+            if told.is_some() { vec![1] } else { vec![] }
+        );
+        assert!(faults.iter().all(|fault| told.is_some_and(|told| fault.reason.contains(told))), "{faults:?}");
+        assert_eq!(encoder.take_too_large(), [], "told once");
+    }
 }
 
 #[test]

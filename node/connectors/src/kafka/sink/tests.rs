@@ -53,7 +53,7 @@ impl Rig {
     }
 
     async fn with_topic(self) -> Self {
-        let topic = NewTopic { name: "out".to_owned(), partitions: 2, config: BTreeMap::new() };
+        let topic = NewTopic { name: "out".to_owned(), partitions: 2, replication: None, config: BTreeMap::new() };
         assert!(self.admin().create_topic(&topic).await.expect("created"));
         self
     }
@@ -62,8 +62,8 @@ impl Rig {
         let memory = Arc::new(object_store::memory::InMemory::new());
         let stores = ObjectStores::default().with_store("memory://c", memory);
         let store = crate::CheckpointStore::open("memory://c", &stores).expect("it is registered");
-        let own =
-            SinkSubtask { identity: identity(1, 1, 1), store, memory_bytes, inline_bytes: 1 << 20, epoch_bytes: 0 };
+        let (identity, inline_bytes, epoch_bytes) = (identity(1, 1, 1), 1 << 20, 1 << 30);
+        let own = SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes, subtasks: 2 };
         open_writer(&self.spec, columns(), own, &self.context).expect("a writer")
     }
 
@@ -215,7 +215,7 @@ async fn a_table_that_does_not_fit_is_refused_with_what_to_do() {
     elsewhere.checked(true).await.expect("they may come back");
     let forgetful = rig(&[("sink.progress-topic", "forgetful")]).with_topic().await;
     let config = [("cleanup.policy".to_owned(), "delete".to_owned())].into();
-    let topic = NewTopic { name: "forgetful".to_owned(), partitions: 1, config };
+    let topic = NewTopic { name: "forgetful".to_owned(), partitions: 1, replication: None, config };
     forgetful.admin().create_topic(&topic).await.expect("created");
     forgetful.refused(false, &["'cleanup.policy' of topic 'forgetful' is 'delete'"]).await;
     let denied = rig(&[]).with_topic().await;
@@ -225,6 +225,17 @@ async fn a_table_that_does_not_fit_is_refused_with_what_to_do() {
     let reason = "the transaction timeout is larger than the broker's transaction.max.timeout.ms".to_owned();
     long.kafka.fault(Call::Init, Fault::Fail(KafkaError::Refused { reason }));
     long.refused(false, &["60 s ('sink.transaction-timeout')", "transaction.max.timeout.ms"]).await;
+}
+
+/// What is written at five megabytes per second, by all subtasks, is within the transaction's time.
+#[tokio::test(start_paused = true)]
+async fn a_short_transaction_has_few_rows() {
+    for (timeout, most) in [("2 s", 5_000_000), ("1 min", 150_000_000), ("15 min", 1 << 30)] {
+        let rig = rig(&[("sink.transaction-timeout", timeout)]);
+        let written = rig.writer(1 << 20).written().expect("it has a bound");
+        assert_eq!(written, Written { bytes: 0, bytes_max: most }, "{timeout}");
+    }
+    assert_eq!(rig(&[AT_LEAST_ONCE]).writer(1 << 20).written(), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,19 +57,56 @@ async fn a_group_without_an_offset_is_told_of() {
 async fn what_is_found_later_begins_at_its_beginning() {
     let world = ten().await;
     let table = world.table(&[("topic-pattern", "t|u.*"), ("scan.startup.mode", "latest-offset")]);
-    let before = list(table.as_ref()).await;
+    let before = list(table.as_ref(), Listing::First).await;
     world.topic("u1", 1).await;
     world.topic("other", 1).await;
     world.kafka.grow_topic("t", 3).expect("grown");
     world.put("t", 2, [20, 21]).await;
     world.put("u1", 0, [30]).await;
-    let new: Vec<Piece> = list(table.as_ref()).await.into_iter().filter(|piece| !before.contains(piece)).collect();
+    let new: Vec<Piece> =
+        list(table.as_ref(), Listing::Later).await.into_iter().filter(|piece| !before.contains(piece)).collect();
     let enumerator = table.enumerator().expect("it finds partitions");
     assert_eq!(enumerator.interval(), Some(Duration::from_secs(300)));
     let cut = enumerator.cut(&new, Listing::Later).await.expect("cut").concat();
     let found: Vec<_> = cut.iter().map(place).collect();
     assert_eq!(found, [("t-2".to_owned(), 0, None), ("u1-0".to_owned(), 0, None)]);
     assert_eq!(read_all(table.as_ref(), &cut).await, [20, 21, 30]);
+}
+
+/// A broker that has just started may tell of former times.
+#[tokio::test(start_paused = true)]
+async fn the_first_listing_waits_until_all_is_there() {
+    let world = ten().await;
+    let table = world.table(&[("topic", "t;late"), ("scan.startup.mode", "latest-offset")]);
+    let coming = async {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        world.topic("late", 1).await;
+        world.put("late", 0, [1, 2, 3]).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        world.kafka.grow_topic("late", 2).expect("grown");
+        world.put("late", 1, [4]).await;
+    };
+    let (found, ()) = tokio::join!(places(table.as_ref()), coming);
+    let expected = [("late-0", 3), ("late-1", 1), ("t-0", 10), ("t-1", 0)];
+    assert_eq!(found, expected.map(|(name, offset)| (name.to_owned(), offset, None)));
+}
+
+/// It would end without the records of a topic that nobody looks for again.
+#[tokio::test(start_paused = true)]
+async fn a_table_with_an_end_waits_for_its_topics_for_a_while() {
+    let world = ten().await;
+    let table = world.table(&[("topic", "t;late"), ("scan.bounded.mode", "latest-offset")]);
+    let coming = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        world.topic("late", 1).await;
+    };
+    let (found, ()) = tokio::join!(places(table.as_ref()), coming);
+    assert_eq!(found.len(), 3, "{found:?}");
+    let table = world.table(&[("topic", "t;never"), ("scan.bounded.mode", "latest-offset")]);
+    let listed = table.enumerator().expect("it finds partitions").list(Listing::First).await;
+    let error = listed.expect_err("it is missing");
+    assert_eq!(error.failure_kind(), thalweg_types::job::FailureKind::Data);
+    assert!(error.to_string().contains("'never'") && error.to_string().contains("model:9092"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -168,7 +168,7 @@ async fn a_topic_that_was_made_anew_is_noticed() {
         world.topic("t", 1).await;
         world.put("t", 0, 0..5).await;
         let table = world.table(&on_loss(rule));
-        let known = list(table.as_ref()).await;
+        let known = list(table.as_ref(), Listing::First).await;
         let mut split = splits(table.as_ref()).await.remove(0);
         let mut reader = open(table.as_ref(), &split).await;
         assert_eq!(read_on(reader.as_mut()).await.expect("read").numbers(), [0, 1, 2, 3, 4]);
@@ -195,7 +195,8 @@ async fn a_topic_that_was_made_anew_is_noticed() {
         if is_running {
             world.put("t", 0, 100..200).await;
         }
-        let found: Vec<Piece> = list(table.as_ref()).await.into_iter().filter(|piece| !known.contains(piece)).collect();
+        let found: Vec<Piece> =
+            list(table.as_ref(), Listing::Later).await.into_iter().filter(|piece| !known.contains(piece)).collect();
         let enumerator = table.enumerator().expect("it finds partitions");
         let cut = enumerator.cut(&found, Listing::Later).await.expect("cut").concat();
         // Its former reader may still be there.

@@ -66,8 +66,37 @@ async fn a_listing_that_fails_is_repeated_and_one_that_is_refused_is_not() {
     world.kafka.fault(Call::Offsets, away());
     assert_eq!(splits(table.as_ref()).await.len(), 1);
     world.kafka.fault(Call::Topics, Fault::Fail(KafkaError::Denied { reason: "not you".to_owned() }));
-    let listed = table.enumerator().expect("it finds partitions").list().await;
+    let listed = table.enumerator().expect("it finds partitions").list(Listing::Later).await;
     assert_eq!(listed.expect_err("it is refused").failure_kind(), FailureKind::Data);
+}
+
+/// Where nobody leads a partition, no connection fails either: the client tells of no trouble after a while.
+#[tokio::test(start_paused = true)]
+async fn a_partition_without_a_leader_is_never_silent_and_others_are_soon() {
+    let world = World::new();
+    world.topic("t", 2).await;
+    let table = world.table(&[("topic", "t")]);
+    let splits = splits(table.as_ref()).await;
+    let mut reader = open(table.as_ref(), &splits[0]).await;
+    let mut other = open(table.as_ref(), &splits[1]).await;
+    for reader in [&mut reader, &mut other] {
+        read_on(reader.as_mut()).await.expect("read");
+    }
+    world.kafka.lose_leader(&at("t", 0));
+    let read = timeout(Duration::from_secs(30), reader.next()).await;
+    assert!(matches!(read, Ok(Ok(Read::Waiting))), "{read:?}");
+    let trouble = async {
+        // The client tells of a failed connection, whose ever it was.
+        while !matches!(other.next().await, Ok(Read::CaughtUp)) {}
+    };
+    timeout(Duration::from_secs(10), trouble).await.expect("its leader says that there is nothing more");
+    let read = timeout(Duration::from_secs(3600), reader.next()).await;
+    assert!(read.is_err(), "it is waited for as long as nobody leads it: {read:?}");
+    let read = timeout(Duration::from_secs(3600), other.next()).await;
+    assert!(read.is_err(), "and nothing is wrong with the other: {read:?}");
+    world.kafka.elect_leader(&at("t", 0)).expect("elected");
+    let read = timeout(Duration::from_secs(30), reader.next()).await;
+    assert!(matches!(read, Ok(Ok(Read::CaughtUp))), "{read:?}");
 }
 
 async fn checked(world: &World, options: &[(&str, &str)], patient: bool) -> Result<(), String> {
@@ -137,6 +166,32 @@ async fn a_group_is_told_of_complete_checkpoints_only() {
     table.completed(CheckpointId::FINAL, &[reader.position()]);
     drop((reader, table));
     assert_eq!(committed().await[&at("t", 0)], 9);
+}
+
+/// The next attempt tells where it goes on from. What an attempt before tells behind that would set the group back.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_over_tells_a_group_nothing_more() {
+    let mut world = World::new();
+    world.topic("t", 1).await;
+    world.put("t", 0, 0..9).await;
+    let options = [("topic", "t"), ("properties.group.id", "g")];
+    let table = world.table(&options);
+    let split = splits(table.as_ref()).await.remove(0);
+    let later = async |table: &dyn Source| {
+        let mut reader = open(table, &split).await;
+        read_on(reader.as_mut()).await.expect("read");
+        reader.position()
+    };
+    world.kafka.fault(Call::CommitGroupOffsets, Fault::Fail(KafkaError::Unavailable { reason: "nobody".to_owned() }));
+    table.completed(CheckpointId(1), &[split.clone()]);
+    sleep(Duration::from_secs(1)).await;
+    drop(table);
+    world.next_attempt();
+    let next = world.table(&options);
+    next.completed(CheckpointId(2), &[later(next.as_ref()).await]);
+    sleep(Duration::from_secs(60)).await;
+    let told = world.admin().group_offsets("g", &[at("t", 0)]).await.expect("told");
+    assert_eq!(told, [(at("t", 0), 9)].into());
 }
 
 #[tokio::test(start_paused = true)]

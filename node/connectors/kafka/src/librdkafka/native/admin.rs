@@ -1,7 +1,7 @@
 //! What an administrator asks: a question is sent, and its answer is put into a queue.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::{CString, c_char, c_int},
     ptr::{self, NonNull},
     slice,
@@ -159,7 +159,7 @@ fn ask_to_create(
         bindings::rd_kafka_NewTopic_new(
             name.as_ptr(),
             topic.partitions,
-            DEFAULT_REPLICATION,
+            topic.replication.unwrap_or(DEFAULT_REPLICATION),
             reason.as_mut_ptr(),
             reason.len(),
         )
@@ -327,7 +327,8 @@ fn topics_of(event: &Event) -> Vec<Described> {
         unsafe {
             let error = bindings::rd_kafka_TopicDescription_error(*topic);
             let failure = failure_of(bindings::rd_kafka_error_code(error), bindings::rd_kafka_error_string(error));
-            bindings::rd_kafka_TopicDescription_partitions(*topic, &raw mut partitions);
+            let told = bindings::rd_kafka_TopicDescription_partitions(*topic, &raw mut partitions);
+            let (replication, leaderless) = places_of(array_of(told, partitions));
             let name = text_of(bindings::rd_kafka_TopicDescription_name(*topic)).unwrap_or_default();
             let id = bindings::rd_kafka_TopicDescription_topic_id(*topic);
             let bits = if id.is_null() {
@@ -337,11 +338,31 @@ fn topics_of(event: &Event) -> Vec<Described> {
             };
             let is_internal = bindings::rd_kafka_TopicDescription_is_internal(*topic) != 0;
             let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
-            let topic = Topic { name: name.clone(), id: id_of(bits), partitions };
+            let topic = Topic { name: name.clone(), id: id_of(bits), partitions, replication, leaderless };
             (name, failure.map(|()| (topic, is_internal)))
         }
     });
     described.collect()
+}
+
+/// How many brokers keep each of the partitions, at least, and those that no broker leads.
+///
+/// # Safety
+/// They live.
+unsafe fn places_of(partitions: &[*const bindings::rd_kafka_TopicPartitionInfo_t]) -> (i32, BTreeSet<i32>) {
+    let (mut replication, mut leaderless) = (i32::MAX, BTreeSet::new());
+    for partition in partitions {
+        let mut count = 0;
+        // SAFETY: the partition lives, as the caller promises, and what is written to does too.
+        unsafe {
+            bindings::rd_kafka_TopicPartitionInfo_replicas(*partition, &raw mut count);
+            if bindings::rd_kafka_TopicPartitionInfo_leader(*partition).is_null() {
+                leaderless.insert(bindings::rd_kafka_TopicPartitionInfo_partition(*partition));
+            }
+        }
+        replication = replication.min(i32::try_from(count).unwrap_or(i32::MAX));
+    }
+    (if partitions.is_empty() { 0 } else { replication }, leaderless)
 }
 
 /// An id, from its upper and lower half; zero stands for none.

@@ -28,6 +28,7 @@ async fn described(world: &World<'_>) {
         [(&*one, 1), (&*other, 3)]
     );
     assert!(named[0].id.is_some() && named[0].id != named[1].id);
+    assert!(named.iter().all(|topic| topic.replication == 1 && topic.leaderless.is_empty()), "{named:?}");
     let every = admin.topics(&Wanted::All).await.expect("they are told");
     assert!(named.iter().all(|topic| every.contains(topic)));
     assert!(every.iter().all(|topic| !topic.name.starts_with("__")), "internal topics are told of");
@@ -50,7 +51,7 @@ async fn anew(world: &World<'_>) {
 
 async fn exists(world: &World<'_>) {
     let topic = world.topic("t", 2).await;
-    let again = NewTopic { name: topic.to_string(), partitions: 5, config: BTreeMap::new() };
+    let again = NewTopic { name: topic.to_string(), partitions: 5, replication: None, config: BTreeMap::new() };
     assert_eq!(world.admin().create_topic(&again).await, Ok(false));
     let named = world.admin().topics(&Wanted::Named(vec![topic.to_string()])).await.expect("it is told");
     assert_eq!(named[0].partitions, 2);
@@ -78,9 +79,10 @@ async fn by_the_way(world: &World<'_>) {
 async fn impossible(world: &World<'_>) {
     let config = |key: &str| BTreeMap::from([(key.to_owned(), "1".to_owned())]);
     for topic in [
-        NewTopic { name: "no spaces".to_owned(), partitions: 1, config: BTreeMap::new() },
-        NewTopic { name: world.named("none"), partitions: 0, config: BTreeMap::new() },
-        NewTopic { name: world.named("unknown"), partitions: 1, config: config("no.such.key") },
+        NewTopic { name: "no spaces".to_owned(), partitions: 1, replication: None, config: BTreeMap::new() },
+        NewTopic { name: world.named("none"), partitions: 0, replication: None, config: BTreeMap::new() },
+        NewTopic { name: world.named("many"), partitions: 1, replication: Some(99), config: BTreeMap::new() },
+        NewTopic { name: world.named("unknown"), partitions: 1, replication: None, config: config("no.such.key") },
     ] {
         let created = world.admin().create_topic(&topic).await;
         assert!(matches!(created, Err(KafkaError::Config { .. })), "{topic:?}: {created:?}");
@@ -95,6 +97,8 @@ async fn configuration(world: &World<'_>) {
     };
     assert_eq!(told("cleanup.policy").await.as_deref(), Some("compact"));
     assert_eq!(told("delete.retention.ms").await.as_deref(), Some("86400000"));
+    assert_eq!(told("retention.ms").await.as_deref(), Some("604800000"));
+    assert_eq!(told("max.message.bytes").await.as_deref(), Some("1048588"));
     assert_eq!(told("no.such.key").await, None);
     let missing = world.named("missing");
     let asked = world.admin().topic_config(&missing, "cleanup.policy").await;

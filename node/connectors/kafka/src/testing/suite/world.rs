@@ -72,7 +72,7 @@ impl<'a> World<'a> {
     pub(super) async fn topic_with(&self, what: &str, partitions: i32, config: &[(&str, &str)]) -> Arc<str> {
         let name = self.named(what);
         let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let topic = NewTopic { name: name.clone(), partitions, config };
+        let topic = NewTopic { name: name.clone(), partitions, replication: None, config };
         let created = self.admin().create_topic(&topic).await.expect("the topic can be created");
         assert!(created, "there was a topic '{name}' already");
         self.until("the topic has leaders", async || {

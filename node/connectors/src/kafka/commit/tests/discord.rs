@@ -39,6 +39,28 @@ async fn a_destination_that_has_lost_all_progress_stops_the_job() {
     refused(&rig, &job, &rig.node(), &["up to nothing", "checkpoint-1 was published"]).await;
 }
 
+/// Only the topic for progress: what the session of a committer writes elsewhere would tell it of nothing.
+#[tokio::test(start_paused = true)]
+async fn a_committer_that_goes_on_notices_that_progress_is_gone() {
+    for is_shorter in [false, true] {
+        let mut rig = Rig::new().await;
+        let (mut job, node) = (Job::new(), rig.node());
+        for _ in 0..3 {
+            job.take(&rig, 30, 2).await;
+            rig.publish_all(&mut job, &node).await;
+        }
+        job.take(&rig, 30, 2).await;
+        if is_shorter {
+            rig.kafka.truncate(&TopicPartition { topic: PROGRESS.into(), partition: 0 }, 4).expect("it is there");
+            refused(&rig, &job, &node, &["went back in time", "after checkpoint-2 up to checkpoint-3 is lost"]).await;
+        } else {
+            assert!(rig.kafka.delete_topic(PROGRESS));
+            progress::ensure_topic(admin(&rig.kafka).as_ref(), PROGRESS, TOPIC).await.expect("created");
+            refused(&rig, &job, &node, &["up to nothing", "checkpoint-3 was published"]).await;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn coordinators_that_were_restored_from_an_older_backup_stop_the_job() {
     let mut rig = Rig::new().await;

@@ -2,6 +2,24 @@
 
 use super::*;
 
+/// It would be part of a checkpoint that could never be published.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_the_topic_does_not_take_is_set_aside() {
+    let mut rig = Rig::of_topic(&[("max.message.bytes", "2000")]).await;
+    let (mut job, node) = (Job::new(), rig.node());
+    let mut writer = rig.writer(1, 0);
+    let large = ("key-0".repeat(1000), 1);
+    writer.write(&rows(&[("key-0".to_owned(), 0), large, ("key-0".to_owned(), 2)])).await.expect("written");
+    let refused = writer.refused();
+    assert_eq!(refused.iter().map(|fault| fault.row).collect::<Vec<_>>(), [1]);
+    assert!(refused[0].reason.contains("'max.message.bytes' of topic 'out' is 2000"), "{}", refused[0].reason);
+    assert_eq!(writer.refused(), [], "told once");
+    let prepared = seal(writer.as_mut()).await;
+    let written = [(0, vec![("key-0".to_owned(), 0), ("key-0".to_owned(), 2)])].into();
+    job.on_complete(&written, prepared);
+    rig.publish_all(&mut job, &node).await;
+}
+
 /// Rows with long texts: an object for every few hundred.
 async fn take_large(rig: &Rig, job: &mut Job, count: i64) {
     let mut dealt = job.rows(count, 2);
@@ -62,6 +80,57 @@ async fn rows_that_are_lost_before_they_are_published_stop_the_job() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_epoch_that_is_too_large_for_its_transaction_gets_a_longer_one() {
+    let mut rig = Rig::with(&[("sink.transaction-timeout", "5 s")]).await;
+    let mut job = Job::new();
+    // Transactions end after 5, 10, 20 and 40 seconds, and then after 80.
+    for (tries, released) in [(3, Duration::from_secs(30)), (5, Duration::from_secs(75 + 78))] {
+        for _ in 0..tries {
+            rig.kafka.fault(Call::Commit, Fault::Hang);
+        }
+        job.take(&rig, 30, 2).await;
+        let node = rig.node();
+        let releasing = async {
+            sleep(released).await;
+            rig.kafka.release();
+        };
+        let orders = async {
+            match rig.order(&job, &node).await {
+                // What was not enough is remembered.
+                Err(error) if tries > TRIES_MAX && error.failure_kind() == FailureKind::Store => {
+                    rig.order(&job, &node).await
+                }
+                first => first,
+            }
+        };
+        let (ordered, ()) = tokio::join!(orders, releasing);
+        ordered.expect("it is published at last");
+        job.on_published();
+        rig.check_all(&job).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_allow_no_longer_transaction_are_named() {
+    let mut rig = Rig::with(&[("sink.transaction-timeout", "5 s")]).await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 2).await;
+    rig.kafka.fault(Call::Commit, Fault::Hang);
+    let order = rig.order(&job, &node);
+    let refusing = async {
+        sleep(Duration::from_secs(1)).await;
+        let reason = "transaction timeout is larger than the maximum".to_owned();
+        rig.kafka.fault(Call::Init, Fault::Fail(KafkaError::Refused { reason }));
+    };
+    let (order, ()) = tokio::join!(order, refusing);
+    let error = order.expect_err("the second may not last longer");
+    assert_eq!(error.failure_kind(), FailureKind::Store, "somebody can raise it while the job waits");
+    let text = thalweg_types::text::with_causes(&error);
+    assert!(text.contains("a transaction of 10 s") && text.contains("'transaction.max.timeout.ms'"), "{text}");
+    rig.publish_all(&mut job, &node).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_transaction_that_takes_too_long_says_what_to_do() {
     let rig = Rig::with(&[("sink.transaction-timeout", "5 s")]).await;
     let mut job = Job::new();
@@ -71,7 +140,7 @@ async fn a_transaction_that_takes_too_long_says_what_to_do() {
     }
     let error = rig.order(&job, &rig.node()).await.expect_err("it is never in time");
     let text = thalweg_types::text::with_causes(&error);
-    assert!(text.contains("'sink.transaction-timeout' = 5 s: raise that"), "{text}");
+    assert!(text.contains("brokers abort it after 40 s") && text.contains("'sink.transaction-timeout'"), "{text}");
     assert_eq!(error.failure_kind(), FailureKind::Store);
 }
 
