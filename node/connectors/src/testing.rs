@@ -196,7 +196,14 @@ pub(crate) fn open_sink_writer(
     crate::open_sink_writer(
         spec,
         schema,
-        SinkSubtask { identity, store, memory_bytes: 1 << 20, inline_bytes: 1 << 20, epoch_bytes: 1 << 30, subtasks: 1 },
+        SinkSubtask {
+            identity,
+            store,
+            memory_bytes: 1 << 20,
+            inline_bytes: 1 << 20,
+            epoch_bytes: 1 << 30,
+            subtasks: 1,
+        },
         context,
     )
 }

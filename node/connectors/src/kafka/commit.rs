@@ -248,7 +248,9 @@ impl KafkaCommitter {
         let taken = answered(timeout + COMMIT_SLACK, producer.init()).await;
         taken.map_err(|error| match error {
             // Only its time differs from one that was taken before.
-            KafkaError::Refused { reason } | KafkaError::Config { reason } if timeout > self.options.transaction_timeout => {
+            KafkaError::Refused { reason } | KafkaError::Config { reason }
+                if timeout > self.options.transaction_timeout =>
+            {
                 Trouble::Stop(self.too_long(epoch, timeout, &reason))
             }
             error => self.trouble(epoch, error),

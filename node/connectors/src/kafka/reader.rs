@@ -14,12 +14,12 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use thalweg_kafka::{Fetched, Isolation, KafkaError, OffsetAt, PartitionReader, Record, TopicPartition};
+use thalweg_kafka::{Fetched, KafkaError, PartitionReader, Record, TopicPartition};
 use thalweg_types::{Split, job::FailureKind, text::with_causes};
 use tokio::{sync::watch, time::sleep};
 
 use super::{
-    faults::{ANSWERED_WITHIN, answered, failed, is_passing},
+    faults::{failed, is_passing},
     options::OnLoss,
     payload::PartitionSplit,
     rows::{RowDecoder, Rows},
@@ -180,7 +180,6 @@ impl KafkaReader {
         let Some(Claimed { reader, .. }) = &mut self.partition else { return self.begin().await };
         tokio::select! {
             biased;
-            // The sender is in `open`, which this reader holds.
             _ = self.fate.changed() => {
                 self.fate.mark_changed();
                 Ok(None)
@@ -200,7 +199,9 @@ impl KafkaReader {
         self.behind = if self.open.backlog() > 0 { self.behind + 1 } else { 0 };
         let why = match trouble {
             _ if !self.open.has_leader() => Some("no broker leads it".to_owned()),
-            None if self.behind >= BEHIND_MAX => Some("brokers have more records of it, and they do not come".to_owned()),
+            None if self.behind >= BEHIND_MAX => {
+                Some("brokers have more records of it, and they do not come".to_owned())
+            }
             trouble => trouble,
         };
         if why.is_none() && self.asked.is_none() {
@@ -322,7 +323,12 @@ impl KafkaReader {
         let topic = self.at().topic.clone();
         match fate {
             Fate::Readable => {}
-            Fate::Unknown => self.partition = None,
+            // What was read and not given may be another topic's. It is read again.
+            Fate::Unknown => {
+                self.partition = None;
+                self.pending.clear();
+                self.is_over = self.end().is_some_and(|end| self.position >= end);
+            }
             Fate::Refused(error) => return Err(self.failed(error)),
             Fate::Remade => {
                 self.pending.clear();
@@ -372,7 +378,7 @@ impl KafkaReader {
 
     /// Finds out which offsets the partition has, since it does not have the position.
     async fn find_range(&mut self) -> Result<Option<Read>, ConnectorError> {
-        let (first, end) = match range(&self.table, &self.split.partition.at).await {
+        let (first, end) = match self.table.range(&self.split.partition.at).await {
             Ok(range) => range,
             Err(error) if is_passing(&error) => return Ok(Some(self.wait_after(&error))),
             Err(KafkaError::NoTopic { .. }) => {
@@ -433,18 +439,6 @@ impl Drop for KafkaReader {
     fn drop(&mut self) {
         self.table.set_unreachable(&self.open, None);
     }
-}
-
-/// The first offset of a partition, and the one behind the last, whether or not transactions are open before it.
-async fn range(table: &KafkaTable, at: &TopicPartition) -> Result<(i64, i64), KafkaError> {
-    let admin = table.admin().map_err(|error| KafkaError::Broken { reason: error.to_string() })?;
-    let mut range = [0, 0];
-    for (offset, place) in range.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
-        let asked = admin.offsets(std::slice::from_ref(at), place, Isolation::ReadUncommitted);
-        let none = || KafkaError::Unavailable { reason: format!("no broker tells the offsets of {at}") };
-        *offset = answered(ANSWERED_WITHIN, asked).await?.get(at).copied().ok_or_else(none)?;
-    }
-    Ok((range[0], range[1]))
 }
 
 fn size_of(record: &Record) -> usize {

@@ -305,7 +305,8 @@ async fn look(number: u64, open: &[Arc<OpenPartition>], admin: &dyn Admin, isola
         Ok(found) => found,
         Err(error) => {
             if !is_passing(&error) {
-                let waiting = open.iter().zip(&doubted).filter(|(partition, _)| *partition.fate.borrow() == Fate::Unknown);
+                let waiting =
+                    open.iter().zip(&doubted).filter(|(partition, _)| *partition.fate.borrow() == Fate::Unknown);
                 waiting.for_each(|(partition, doubted)| _ = partition.settle(Fate::Refused(error.clone()), *doubted));
             }
             open.iter().for_each(|partition| partition.note_answer(number, None));
@@ -318,9 +319,8 @@ async fn look(number: u64, open: &[Arc<OpenPartition>], admin: &dyn Admin, isola
         is_settled &= partition.judge(found.get(partition.at.topic.as_ref()).copied(), doubted);
     }
     // One that nobody leads would keep the answer of all others back.
-    let can_tell = |partition: &&Arc<OpenPartition>| {
-        partition.has_leader() && *partition.fate.borrow() == Fate::Readable
-    };
+    let can_tell =
+        |partition: &&Arc<OpenPartition>| partition.has_leader() && *partition.fate.borrow() == Fate::Readable;
     let places: Vec<TopicPartition> = open.iter().filter(can_tell).map(|partition| partition.at.clone()).collect();
     let ends = match places.is_empty() {
         true => Ok(BTreeMap::new()),

@@ -107,7 +107,8 @@ impl Cluster {
         }
         let replication = topic.replication.unwrap_or(DEFAULT_REPLICATION);
         if !(1..=BROKERS).contains(&replication) {
-            let reason = format!("the topic '{}' cannot be kept by {replication} brokers: there are {BROKERS}", topic.name);
+            let reason =
+                format!("the topic '{}' cannot be kept by {replication} brokers: there are {BROKERS}", topic.name);
             return Err(config(reason));
         }
         let known = |key: &str| CONFIG_DEFAULTS.iter().any(|(name, _)| *name == key);

@@ -160,8 +160,13 @@ async fn a_topic_is_made_once_and_must_keep_what_it_has() {
     let admin = rig.kafka.admin(&rig.config).expect("opened");
     ensure_topic(admin.as_ref(), TOPIC, "out").await.expect("it is there and fits");
     let config = BTreeMap::from([(CLEANUP_POLICY.to_owned(), "compact,delete".to_owned())]);
-    admin.create_topic(&NewTopic { name: "other".to_owned(), partitions: 1, replication: None, config }).await.expect("created");
-    let Err(Unread::Unfit(reason)) = ensure_topic(admin.as_ref(), "other", "out").await else { panic!("it would forget") };
+    admin
+        .create_topic(&NewTopic { name: "other".to_owned(), partitions: 1, replication: None, config })
+        .await
+        .expect("created");
+    let Err(Unread::Unfit(reason)) = ensure_topic(admin.as_ref(), "other", "out").await else {
+        panic!("it would forget")
+    };
     assert!(reason.contains("'cleanup.policy' of topic 'other' is 'compact,delete'"), "{reason}");
     let Err(Unread::Client(KafkaError::NoTopic { topic })) =
         read(&rig.kafka, &rig.config, "nowhere", &key(1), Duration::from_secs(60)).await

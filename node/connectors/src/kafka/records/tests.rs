@@ -145,7 +145,10 @@ async fn a_record_that_is_too_large_is_left_out_before_it_is_promised() {
         let records = records_of(&messages, &write.topic, 0, &mut placement).expect("just encoded");
         let faults = encoder.take_too_large();
         assert_eq!(records.len() + faults.len(), 3);
-        assert_eq!(faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), if told.is_some() { vec![1] } else { vec![] });
+        assert_eq!(
+            faults.iter().map(|fault| fault.row).collect::<Vec<_>>(),
+            if told.is_some() { vec![1] } else { vec![] }
+        );
         assert!(faults.iter().all(|fault| told.is_some_and(|told| fault.reason.contains(told))), "{faults:?}");
         assert_eq!(encoder.take_too_large(), [], "told once");
     }

@@ -116,7 +116,8 @@ async fn a_topic_that_was_made_anew_is_noticed() {
         if is_running {
             world.put("t", 0, 100..200).await;
         }
-        let found: Vec<Piece> = list(table.as_ref(), Listing::Later).await.into_iter().filter(|piece| !known.contains(piece)).collect();
+        let found: Vec<Piece> =
+            list(table.as_ref(), Listing::Later).await.into_iter().filter(|piece| !known.contains(piece)).collect();
         let enumerator = table.enumerator().expect("it finds partitions");
         let cut = enumerator.cut(&found, Listing::Later).await.expect("cut").concat();
         // Its former reader may still be there.
