@@ -21,8 +21,8 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 use thalweg_connectors::DeadLetter;
 use thalweg_exchange::{Carried, Control, Outbound};
 use thalweg_keyed_state::FrozenState;
-use thalweg_operators::{FailedRows, Operator, OperatorError, part_rows};
-use thalweg_types::{CheckpointId, Fault, LatencyMarker, OperatorId, Watermark, checkpoint::Barrier};
+use thalweg_operators::{FailedRows, Operator, OperatorError};
+use thalweg_types::{CheckpointId, LatencyMarker, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
     checkpoint::{Sealed, Upload, Uploads},
@@ -365,20 +365,13 @@ impl Chain {
                 self.stack.push(Step::Drain { vertex: at, then: None });
             }
             Stage::Sink(sink) => {
-                let ChainParts { side_outputs, meter, .. } = &mut self.parts;
-                let mut set_aside = |batch, faults: Vec<Fault>| {
-                    if faults.is_empty() {
-                        return Ok(batch);
-                    }
-                    let (fit, unfit) = part_rows(&batch, faults).map_err(|source| failed(name, source))?;
-                    side_outputs.add_failed((*id, name), [unfit], meter).map(|()| fit)
-                };
                 let faults = sink.unfit(&batch);
-                let batch = set_aside(batch, faults)?;
+                let batch = self.parts.side_outputs.part((*id, name), batch, faults, &self.parts.meter)?;
                 let now = self.parts.meter.now();
                 let written = flushing(&mut self.parts.outbounds, sink.write(&batch, now)).await?;
                 written.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
-                let batch = set_aside(batch, sink.refused())?;
+                let refused = sink.refused();
+                let batch = self.parts.side_outputs.part((*id, name), batch, refused, &self.parts.meter)?;
                 self.parts.meter.count_out(&batch);
                 if sink.fill(self.parts.gate.outcomes()) > Fill::Little {
                     self.parts.uploads.want_checkpoint();

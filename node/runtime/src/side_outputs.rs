@@ -8,10 +8,11 @@ use std::{
     sync::Arc,
 };
 
+use arrow::array::RecordBatch;
 use thalweg_connectors::{DeadLetter, SideOutputKind, SideRecords, SinkIdentity, rows_as_json};
-use thalweg_operators::{FailedRows, LateRows, Operator};
+use thalweg_operators::{FailedRows, LateRows, Operator, part_rows};
 use thalweg_types::{
-    OperatorId,
+    Fault, OperatorId,
     bug::{self, Bug},
     graph::Identities,
 };
@@ -105,6 +106,26 @@ impl SideOutputs {
             self.waiting.push((id, Taken::Failed(name.to_owned(), failed)));
         }
         Ok(())
+    }
+
+    /// Takes the rows of a batch that have a fault, and returns the others.
+    ///
+    /// # Errors
+    /// As `add_failed`.
+    pub(crate) fn part(
+        &mut self,
+        (id, name): (OperatorId, &str),
+        batch: RecordBatch,
+        faults: Vec<Fault>,
+        meter: &Meter,
+    ) -> Result<RecordBatch, SubtaskError> {
+        if faults.is_empty() {
+            return Ok(batch);
+        }
+        let failed = |source| SubtaskError::Operator { operator: name.to_owned(), source };
+        let (fit, unfit) = part_rows(&batch, faults).map_err(failed)?;
+        self.add_failed((id, name), [unfit], meter)?;
+        Ok(fit)
     }
 
     /// Whether rows without an event time go to the dead letters.

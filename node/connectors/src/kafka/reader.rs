@@ -11,18 +11,17 @@
 //!
 //! Brokers that do not answer are waited for. Only what cannot come back is an error, or skipped with a warning.
 
+mod losses;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use thalweg_kafka::{
-    Fetched, Isolation, KafkaError, OffsetAt, OutOfRange, PartitionReader, Position, Record, TopicPartition,
-};
+use thalweg_kafka::{Fetched, KafkaError, OutOfRange, PartitionReader, Position, Record, TopicPartition};
 use thalweg_types::{Split, job::FailureKind, text::with_causes};
 use tokio::{sync::watch, time::sleep};
 
 use super::{
-    faults::{ANSWERED_WITHIN, answered, failed, is_passing},
-    options::OnLoss,
+    faults::{failed, is_passing},
     payload::{LastRead, PartitionSplit},
     rows::{RowDecoder, Rows},
     table::{Claim, KafkaTable},
@@ -197,7 +196,6 @@ impl KafkaReader {
         let Some(Claimed { reader, .. }) = &mut self.partition else { return self.begin().await };
         tokio::select! {
             biased;
-            // The sender is in `open`, which this reader holds.
             _ = self.fate.changed() => {
                 self.fate.mark_changed();
                 Ok(None)
@@ -341,7 +339,12 @@ impl KafkaReader {
         let topic = self.at().topic.clone();
         match fate {
             Fate::Readable => {}
-            Fate::Unknown => self.partition = None,
+            // What was read and not given may be another topic's. It is read again.
+            Fate::Unknown => {
+                self.partition = None;
+                self.pending.clear();
+                self.is_over = self.end().is_some_and(|end| self.position >= end);
+            }
             Fate::Refused(error) => return Err(self.failed(error)),
             Fate::Remade => {
                 self.pending.clear();
@@ -360,79 +363,6 @@ impl KafkaReader {
             }
         }
         Ok(())
-    }
-
-    /// The rest of the partition is gone, and nothing follows it.
-    fn lose_rest(&mut self, why: String, then: String) -> Result<(), ConnectorError> {
-        let records = match self.open.end().filter(|end| *end > self.position) {
-            Some(end) => format!("its records from {} on are lost, at least those before {end}", self.position),
-            None => format!("its records from {} on are lost, if there were any", self.position),
-        };
-        self.lose(&format!("{why}: {records}"), &then)?;
-        self.partition = None;
-        self.is_over = true;
-        Ok(())
-    }
-
-    /// Records are lost: an error, or a warning.
-    fn lose(&self, what: &str, then: &str) -> Result<(), ConnectorError> {
-        let (at, position) = (self.at(), self.position);
-        match self.table.options.on_loss {
-            OnLoss::Fail => Err(ConnectorError::Data {
-                attempted: format!("read {at} from offset {position}"),
-                reason: format!("{what}; with 'scan.on-data-loss' = 'skip', {then}"),
-            }),
-            OnLoss::Skip => {
-                self.table.notices.tell(&format!("lost {at}@{position}"), || format!("{at}: {what}; {then}"));
-                Ok(())
-            }
-        }
-    }
-
-    /// Finds out which offsets the partition has, since it does not have the position.
-    async fn find_range(&mut self, why: OutOfRange) -> Result<Option<Read>, ConnectorError> {
-        let (first, end) = match range(&self.table, &self.split.partition.at).await {
-            Ok(range) => range,
-            Err(error) if is_passing(&error) => return Ok(Some(self.wait_after(&error))),
-            Err(KafkaError::NoTopic { .. }) => {
-                self.doubt();
-                return Ok(None);
-            }
-            Err(error) => return Err(self.failed(error)),
-        };
-        let position = self.position;
-        let next = if let OutOfRange::CutBack { end: same_until } = why {
-            let next = same_until.unwrap_or(position).clamp(first, end.max(first));
-            let place = same_until.map_or_else(String::new, |same_until| format!(" to {same_until}"));
-            self.lose(
-                &format!(
-                    "its log was cut back{place}, as by a leader that did not have all: records that had been read are not there any \
-                     more, and others may stand in their place"
-                ),
-                &format!("it goes on from {next}"),
-            )?;
-            next
-        } else if position < first {
-            let lost = first - position;
-            self.lose(
-                &format!("the first record that is kept is {first}, so {lost} are lost: they went by retention before they were read"),
-                &format!("it goes on from {first}"),
-            )?;
-            first
-        } else if position > end {
-            self.lose(
-                &format!("it ends at {end}: what had been read behind that is lost there, or never was"),
-                &format!("it goes on from {end}"),
-            )?;
-            end
-        } else {
-            // It came into range meanwhile.
-            position
-        };
-        // What had been read is not what stands before this position.
-        (self.out_of_range, self.last_read) = (None, None);
-        self.set_position(next);
-        Ok(None)
     }
 
     fn failed(&self, error: KafkaError) -> ConnectorError {
@@ -464,18 +394,6 @@ impl Drop for KafkaReader {
     fn drop(&mut self) {
         self.table.set_unreachable(&self.open, None);
     }
-}
-
-/// The first offset of a partition, and the one behind the last, whether or not transactions are open before it.
-async fn range(table: &KafkaTable, at: &TopicPartition) -> Result<(i64, i64), KafkaError> {
-    let admin = table.admin().map_err(|error| KafkaError::Broken { reason: error.to_string() })?;
-    let mut range = [0, 0];
-    for (offset, place) in range.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
-        let asked = admin.offsets(std::slice::from_ref(at), place, Isolation::ReadUncommitted);
-        let none = || KafkaError::Unavailable { reason: format!("no broker tells the offsets of {at}") };
-        *offset = answered(ANSWERED_WITHIN, asked).await?.get(at).copied().ok_or_else(none)?;
-    }
-    Ok((range[0], range[1]))
 }
 
 fn size_of(record: &Record) -> usize {

@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use thalweg_kafka::{Admin, ClientConfig, Consumer, Kafka, Topic, TopicPartition};
+use thalweg_kafka::{Admin, ClientConfig, Consumer, Isolation, Kafka, KafkaError, OffsetAt, Topic, TopicPartition};
 use thalweg_types::seam::Seams;
 use tokio::sync::Notify;
 
 use super::{
-    faults::failed,
+    faults::{ANSWERED_WITHIN, answered, failed},
     group::GroupCommitter,
     options::{ReadOptions, Topics, client_properties},
     watch::{OpenPartition, Watch},
@@ -138,6 +138,18 @@ impl KafkaTable {
         if let Some(watch) = self.watch.get() {
             watch.doubt(partition);
         }
+    }
+
+    /// The first offset of a partition, and the one behind the last, whether or not transactions are open before it.
+    pub(super) async fn range(&self, at: &TopicPartition) -> Result<(i64, i64), KafkaError> {
+        let admin = self.admin().map_err(|error| KafkaError::Broken { reason: error.to_string() })?;
+        let mut range = [0, 0];
+        for (offset, place) in range.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
+            let asked = admin.offsets(std::slice::from_ref(at), place, Isolation::ReadUncommitted);
+            let none = || KafkaError::Unavailable { reason: format!("no broker tells the offsets of {at}") };
+            *offset = answered(ANSWERED_WITHIN, asked).await?.get(at).copied().ok_or_else(none)?;
+        }
+        Ok((range[0], range[1]))
     }
 
     /// Looks at all partitions soon. Returns the number of the last look that has begun.

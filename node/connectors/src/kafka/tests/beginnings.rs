@@ -94,7 +94,7 @@ async fn the_first_listing_waits_until_all_is_there() {
 /// It would end without the records of a topic that nobody looks for again.
 #[tokio::test(start_paused = true)]
 async fn a_table_with_an_end_waits_for_its_topics_for_a_while() {
-    let world = ten().await;
+    let mut world = ten().await;
     let table = world.table(&[("topic", "t;late"), ("scan.bounded.mode", "latest-offset")]);
     let coming = async {
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -102,6 +102,7 @@ async fn a_table_with_an_end_waits_for_its_topics_for_a_while() {
     };
     let (found, ()) = tokio::join!(places(table.as_ref()), coming);
     assert_eq!(found.len(), 3, "{found:?}");
+    world.next_attempt();
     let table = world.table(&[("topic", "t;never"), ("scan.bounded.mode", "latest-offset")]);
     let listed = table.enumerator().expect("it finds partitions").list(Listing::First).await;
     let error = listed.expect_err("it is missing");
