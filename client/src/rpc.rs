@@ -145,12 +145,21 @@ impl Client {
         Ok(overview)
     }
 
-    /// Ends a job and discards its unpublished output.
+    /// Ends a job and discards its unpublished output, but for what complete checkpoints hold: that is published.
     ///
     /// # Errors
     /// `NotFound`. Otherwise as any call.
     pub async fn cancel(&self, job: JobId) -> Result<(), ClientError> {
-        self.end(job, false).await
+        self.end(v1::EndJobRequest { job: job.0, ..v1::EndJobRequest::default() }).await
+    }
+
+    /// Ends a job, and discards all output that is not published yet, also what complete checkpoints hold. A job that has ended can
+    /// be told so too, if it is still publishing.
+    ///
+    /// # Errors
+    /// `NotFound`. `Rejected` where the job has ended and has nothing left to publish. Otherwise as any call.
+    pub async fn abandon(&self, job: JobId) -> Result<(), ClientError> {
+        self.end(v1::EndJobRequest { job: job.0, abandon: true, ..v1::EndJobRequest::default() }).await
     }
 
     /// Ends a job's sources as if their input ended here: open windows close with what they have, and all output is
@@ -159,7 +168,7 @@ impl Client {
     /// # Errors
     /// `NotFound`. Otherwise as any call.
     pub async fn stop(&self, job: JobId) -> Result<(), ClientError> {
-        self.end(job, true).await
+        self.end(v1::EndJobRequest { job: job.0, drain: true, ..v1::EndJobRequest::default() }).await
     }
 
     /// All nodes that the leader knows.
@@ -236,8 +245,7 @@ impl Client {
         self.coordinators.call(FORGET_WAIT, v1::ForgetJobRequest { job: job.0 }, send).await.map(drop)
     }
 
-    async fn end(&self, job: JobId, drain: bool) -> Result<(), ClientError> {
-        let request = v1::EndJobRequest { job: job.0, drain };
+    async fn end(&self, request: v1::EndJobRequest) -> Result<(), ClientError> {
         let send = |mut client: ClusterClient, request| async move { client.end_job(request).await };
         self.coordinators.call(AT_ONCE, request, send).await.map(drop)
     }

@@ -49,7 +49,7 @@ struct State {
     fetched: Vec<u64>,
     /// The attempt that answers each fetch; the last one stays.
     attempts: Vec<u32>,
-    ended: Vec<bool>,
+    ended: Vec<(bool, bool)>,
     changes: Vec<Change>,
 }
 
@@ -154,7 +154,7 @@ impl Cluster for Service {
     }
 
     async fn end_job(&self, request: Request<v1::EndJobRequest>) -> Result<Response<v1::EndJobResponse>, Status> {
-        self.state()?.ended.push(request.get_ref().drain);
+        self.state()?.ended.push((request.get_ref().drain, request.get_ref().abandon));
         Ok(Response::new(v1::EndJobResponse {}))
     }
 
@@ -326,6 +326,7 @@ async fn every_other_call_arrives_as_it_was_meant() {
     assert_eq!(client.explain(options).await.expect("b serves"), r#"SELECT {"k": "v"} 3"#);
     client.cancel(JobId(7)).await.expect("b serves");
     client.stop(JobId(7)).await.expect("b serves");
+    client.abandon(JobId(7)).await.expect("b serves");
     client.add_member(MemberId(4), "d:1").await.expect("b serves");
     client.remove_member(MemberId(4)).await.expect("b serves");
     let added = v1::Member { member: 4, address: "d:1".to_owned(), voter: true, heard_ms: None };
@@ -333,7 +334,7 @@ async fn every_other_call_arrives_as_it_was_meant() {
         let state = cluster.state.lock().expect("nobody panics");
         (state.ended.clone(), state.changes.clone())
     };
-    assert_eq!(ended, [false, true]);
+    assert_eq!(ended, [(false, false), (true, false), (false, true)]);
     assert_eq!(changes, [Change::Add(added), Change::Remove(4)]);
     let nodes = client.nodes().await.expect("b serves");
     assert_eq!((nodes[0].registration.node, nodes[0].slots_used, nodes[0].state), (NodeId(3), 1, NodeState::Leaving));

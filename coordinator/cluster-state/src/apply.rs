@@ -322,27 +322,37 @@ impl ClusterState {
 
     fn end_job(&mut self, index: u64, job: JobId, mode: EndMode) -> Applied {
         let record = job_to_change(&mut self.jobs, job)?;
+        let gives_up = mode == EndMode::Abandon && record.uncommitted().is_some();
         // A client repeats a request whose answer it did not get. The first one is done, or in progress.
-        if record.ending == Some(mode) && (mode == EndMode::Cancel || record.status != JobStatus::Failed) {
+        let is_repeated = record.ending == Some(mode)
+            && match mode {
+                EndMode::Stop => record.status != JobStatus::Failed,
+                EndMode::Cancel | EndMode::Abandon => record.status.is_terminal() && !gives_up,
+            };
+        if is_repeated {
             return Ok(Vec::new());
         }
         let status = match (record.status, mode) {
+            (ended, _) if ended.is_terminal() && gives_up => ended,
             (status, _) if status.is_terminal() => return Err(Rejection::WrongStatus { job, status }),
             // All sources have ended: nothing is left to stop.
             (status @ JobStatus::Committing, EndMode::Stop) => return Err(Rejection::WrongStatus { job, status }),
             // Some output may be visible already, so it is too late to discard all of it. But the store may never
             // accept the rest, so a client must be able to give up.
-            (JobStatus::Committing, EndMode::Cancel) => {
+            (JobStatus::Committing, EndMode::Cancel | EndMode::Abandon) => {
                 let message = PUBLISHING_GIVEN_UP.to_owned();
                 record.failure = Some(Failure { kind: FailureKind::Store, message });
                 JobStatus::Failed
             }
-            (_, EndMode::Cancel) => JobStatus::Cancelled,
+            (_, EndMode::Cancel | EndMode::Abandon) => JobStatus::Cancelled,
             // Nothing was read, so there is no output to wait for.
             (JobStatus::Created, EndMode::Stop) => JobStatus::Stopped,
             (live, EndMode::Stop) => live,
         };
         record.ending = Some(mode);
+        if gives_up {
+            give_up_publishing(record);
+        }
         Ok(set_status(job, record, status, index))
     }
 
@@ -395,6 +405,18 @@ impl ClusterState {
 fn ensure_committed(job: JobId, record: &JobRecord) -> Result<(), Rejection> {
     let waiting = record.uncommitted().map(|manifest| manifest.checkpoint);
     waiting.map_or(Ok(()), |checkpoint| Err(Rejection::NotCommitted { job, checkpoint }))
+}
+
+/// What complete checkpoints hold counts as published, and the record says that it may not be.
+fn give_up_publishing(record: &mut JobRecord) {
+    let newest = record.newest_checkpoint().map(|manifest| manifest.checkpoint);
+    let Some((first, newest)) = record.uncommitted().map(|manifest| manifest.checkpoint).zip(newest) else { return };
+    let message = format!("publishing was given up: rows of {first} up to {newest} may be missing");
+    match &mut record.failure {
+        Some(failure) => failure.message = format!("{}; {message}", failure.message),
+        None => record.failure = Some(Failure { kind: FailureKind::Store, message }),
+    }
+    record.committed = newest;
 }
 
 fn set_status(job: JobId, record: &mut JobRecord, status: JobStatus, index: u64) -> Vec<Event> {

@@ -20,8 +20,8 @@ use thalweg_types::{
 use thiserror::Error;
 
 /// The format of commands and snapshots. Version 2 added checkpoints, 3 restarts of failed jobs, 4 the time at which a
-/// command was proposed, 5 which sinks a publication was of.
-pub const FORMAT: u32 = 5;
+/// command was proposed, 5 which sinks a publication was of, 6 that what complete checkpoints hold is given up.
+pub const FORMAT: u32 = 6;
 /// The oldest format that is read. It has fewer commands; those it has mean the same.
 pub(crate) const FORMAT_MIN: u32 = 1;
 
@@ -225,6 +225,8 @@ pub enum EndMode {
     Cancel,
     /// The sources end. What they have read is processed and published.
     Stop,
+    /// As `Cancel`, and what complete checkpoints hold is not published either. An ended job can be told so too.
+    Abandon,
 }
 
 /// A command that this engine cannot read.

@@ -347,7 +347,7 @@ fn a_repeated_request_to_end_a_job_changes_nothing() {
 
 #[test]
 fn bytes_that_are_no_command_are_an_error() {
-    for bytes in [&b""[..], b"{}", b"{\"format\":6,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
+    for bytes in [&b""[..], b"{}", b"{\"format\":7,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
         assert!(Command::from_bytes(bytes).is_err());
     }
 }
@@ -395,7 +395,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             job: JobId(job),
             attempt: Attempt(attempt)
         }),
-        1 => (job(), prop_oneof![Just(EndMode::Cancel), Just(EndMode::Stop)])
+        1 => (job(), prop_oneof![Just(EndMode::Cancel), Just(EndMode::Stop), Just(EndMode::Abandon)])
             .prop_map(|(job, mode)| Command::EndJob { job: JobId(job), mode }),
         1 => prop::collection::vec(job().prop_map(JobId), 0..3).prop_map(|jobs| Command::ForgetJobs { jobs }),
     ]

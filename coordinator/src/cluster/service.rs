@@ -328,8 +328,16 @@ impl Cluster for ClusterService {
         match self.route(&request).await? {
             Route::Leader(mut leader) => leader.end_job(forwarded(request)).await.map_err(relayed),
             Route::Here => {
-                let v1::EndJobRequest { job, drain } = request.into_inner();
-                let mode = if drain { EndMode::Stop } else { EndMode::Cancel };
+                let v1::EndJobRequest { job, drain, abandon } = request.into_inner();
+                let mode = match (drain, abandon) {
+                    (false, false) => EndMode::Cancel,
+                    (true, false) => EndMode::Stop,
+                    (false, true) => EndMode::Abandon,
+                    (true, true) => {
+                        let both = "a job cannot be stopped, which publishes its output, and have that given up";
+                        return Err(Status::invalid_argument(both));
+                    }
+                };
                 let job = JobId(job);
                 self.propose(&Command::EndJob { job, mode }).await?;
                 tracing::info!(%job, ?mode, "job is to end");

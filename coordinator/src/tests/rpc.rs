@@ -90,7 +90,7 @@ impl TestClient {
     }
 
     pub(super) async fn end(&self, job: JobId, drain: bool) -> Result<(), Status> {
-        self.cluster().end_job(v1::EndJobRequest { job: job.0, drain }).await.map(|_| ())
+        self.cluster().end_job(v1::EndJobRequest { job: job.0, drain, abandon: false }).await.map(|_| ())
     }
 
     pub(super) async fn rows(&self, request: RowsRequest) -> Result<RowsAnswer, Status> {

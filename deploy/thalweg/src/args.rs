@@ -439,8 +439,8 @@ pub struct ExplainArgs {
 pub enum JobCommand {
     /// Show a job with its subtasks and their measurements.
     Show(JobArgs),
-    /// End a job, and discard what it has not published yet.
-    Cancel(JobArgs),
+    /// End a job, and discard what it has not published yet. What complete checkpoints hold is still published.
+    Cancel(JobCancelArgs),
     /// End a job as if its input ended now: open windows close, and everything is published.
     Stop(JobArgs),
     /// Start a failed job again, from its last checkpoint.
@@ -478,6 +478,18 @@ pub struct JobArgs {
     /// Where the cluster is.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+/// `thalweg job cancel`
+#[derive(Debug, Args)]
+pub struct JobCancelArgs {
+    /// Which job, and where.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Discard what complete checkpoints hold too: for a destination that is away for good, or does not go with the job. The job
+    /// may have ended. Rows may be missing then, or be visible in part.
+    #[arg(long)]
+    pub discard_output: bool,
 }
 
 /// `thalweg job restart`

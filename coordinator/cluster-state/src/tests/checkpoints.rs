@@ -36,7 +36,7 @@ pub(super) fn check_step(old: &JobRecord, new: &JobRecord) {
     assert!(!old.published.iter().any(goes_back), "what is published of a sink stays so");
     let published: Vec<_> = old.checkpoints.iter().map(|manifest| manifest.checkpoint).collect();
     let skipped = published.iter().filter(|id| **id > old.committed && **id < new.committed).count();
-    assert_eq!(skipped, 0, "in the order of checkpoints");
+    assert!(skipped == 0 || new.ending == Some(EndMode::Abandon), "in the order of checkpoints");
     let begins = new.last_attempt() > old.last_attempt();
     assert!(!begins || old.uncommitted().is_none(), "an attempt began before what it goes on from was published");
 }
@@ -126,4 +126,43 @@ fn what_a_job_may_need_is_not_forgotten_while_it_lives() {
     applied(&mut state, committed(1, 2));
     applied(&mut state, forget(1, &[2, 3]));
     assert!(record(&state).checkpoints.is_empty());
+}
+
+/// A destination may be away for good, or not go with the record.
+#[test]
+fn a_client_can_give_up_what_is_not_published() {
+    let abandon = || Command::EndJob { job: JobId(1), mode: EndMode::Abandon };
+    for is_over in [false, true] {
+        let mut state = with_complete(1..=3);
+        applied(&mut state, committed(1, 1));
+        if is_over {
+            applied(&mut state, Command::EndJob { job: JobId(1), mode: EndMode::Cancel });
+            assert!(record(&state).uncommitted().is_some(), "it is published all the same");
+        }
+        applied(&mut state, abandon());
+        let given_up = record(&state).clone();
+        assert_eq!((given_up.status, given_up.committed), (JobStatus::Cancelled, CheckpointId(3)));
+        assert!(given_up.uncommitted().is_none());
+        let message = &given_up.failure.as_ref().expect("it says so").message;
+        assert!(message.contains("checkpoint-2 up to checkpoint-3 may be missing"), "{message}");
+        let again = state.apply(901, abandon());
+        assert_eq!(again, Outcome::Applied(Vec::new()), "once");
+        assert_eq!(*record(&state), given_up);
+        state.check_invariants().unwrap();
+        applied(&mut state, forget(1, &[1, 2, 3]));
+    }
+    // A job that has failed says both, and can be restarted behind what is given up.
+    let mut state = with_complete(1..=2);
+    applied(&mut state, fail(1, 1, FailureKind::Data, Verdict::Fail));
+    let again = restart(&state, "again", 1);
+    assert!(matches!(rejection(&state, again.clone()), Rejection::NotCommitted { .. }));
+    applied(&mut state, abandon());
+    assert_eq!(record(&state).status, JobStatus::Failed);
+    let message = record(&state).failure.clone().expect("it failed").message;
+    assert!(message.contains("; publishing was given up"), "{message}");
+    applied(&mut state, again);
+    assert_eq!(record(&state).status, JobStatus::Restarting);
+    // With nothing to give up it is a cancel.
+    applied(&mut state, abandon());
+    assert_eq!(record(&state).status, JobStatus::Cancelled);
 }

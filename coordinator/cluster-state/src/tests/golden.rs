@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{ClusterState, Command, EndMode, FORMAT, Verdict};
 
-const COMMANDS: &str = include_str!("golden/commands-5.jsonl");
+const COMMANDS: &str = include_str!("golden/commands-6.jsonl");
+/// Written before output could be given up.
+const COMMANDS_5: &str = include_str!("golden/commands-5.jsonl");
 /// Written before publications told their sinks.
 const COMMANDS_4: &str = include_str!("golden/commands-4.jsonl");
 /// Written before the times of submission and end were recorded.
@@ -24,7 +26,8 @@ const COMMANDS_3: &str = include_str!("golden/commands-3.jsonl");
 const COMMANDS_2: &str = include_str!("golden/commands-2.jsonl");
 /// Written before there were checkpoints.
 const COMMANDS_1: &str = include_str!("golden/commands-1.jsonl");
-const SNAPSHOT: &str = include_str!("golden/snapshot-5.json");
+const SNAPSHOT: &str = include_str!("golden/snapshot-6.json");
+const SNAPSHOT_5: &str = include_str!("golden/snapshot-5.json");
 const SNAPSHOT_4: &str = include_str!("golden/snapshot-4.json");
 const SNAPSHOT_3: &str = include_str!("golden/snapshot-3.json");
 const SNAPSHOT_2: &str = include_str!("golden/snapshot-2.json");
@@ -57,11 +60,12 @@ fn one_of_each() -> Vec<Command> {
         Command::MoveAttempt { job, attempt },
         restart(&running(), "again", 1),
         published(1, 2, &[7, 8]),
+        Command::EndJob { job, mode: EndMode::Abandon },
     ]
 }
 
 #[test]
-fn commands_have_the_bytes_of_format_5() {
+fn commands_have_the_bytes_of_format_6() {
     let written: Vec<String> =
         one_of_each().iter().map(|command| String::from_utf8(command.to_bytes(Duration::ZERO)).unwrap()).collect();
     assert_eq!(written, COMMANDS.lines().collect::<Vec<_>>());
@@ -94,10 +98,11 @@ fn golden_files_of_the_newest_format_are_made() {
 }
 
 #[test]
-fn a_snapshot_has_the_bytes_of_format_5() {
+fn a_snapshot_has_the_bytes_of_format_6() {
     let newest = state(&[7]);
     assert_eq!(String::from_utf8(newest.to_bytes()).unwrap(), SNAPSHOT.trim_end());
     assert_eq!(ClusterState::from_bytes(SNAPSHOT.trim_end().as_bytes()).unwrap(), newest);
+    assert_eq!(ClusterState::from_bytes(SNAPSHOT_5.trim_end().as_bytes()).unwrap(), newest);
     let state = state(&[]);
     assert_eq!(ClusterState::from_bytes(SNAPSHOT_4.trim_end().as_bytes()).unwrap(), state);
     assert_eq!(ClusterState::from_bytes(SNAPSHOT_3.trim_end().as_bytes()).unwrap(), state);
@@ -110,14 +115,14 @@ fn times_are_part_of_the_bytes_where_they_are_known() {
     let bytes = command.to_bytes(Duration::from_millis(1234));
     assert_eq!(
         String::from_utf8_lossy(&bytes),
-        r#"{"format":5,"at_ms":1234,"command":{"forget_nodes":{"nodes":[1]}}}"#
+        r#"{"format":6,"at_ms":1234,"command":{"forget_nodes":{"nodes":[1]}}}"#
     );
     assert_eq!(Command::from_bytes(&bytes).unwrap(), (command, 1234));
 }
 
 #[test]
-fn what_formats_3_and_4_wrote_is_read() {
-    for written in [COMMANDS_3, COMMANDS_4] {
+fn what_formats_3_to_5_wrote_is_read() {
+    for written in [COMMANDS_3, COMMANDS_4, COMMANDS_5] {
         let commands = written.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap().0);
         assert_eq!(commands.collect::<Vec<_>>(), one_of_each()[..written.lines().count()]);
     }
@@ -143,7 +148,7 @@ fn what_format_1_wrote_is_read() {
 
 #[test]
 fn a_snapshot_of_another_format_is_refused() {
-    let newer = SNAPSHOT.replacen("\"format\":5", "\"format\":6", 1);
+    let newer = SNAPSHOT.replacen("\"format\":6", "\"format\":7", 1);
     let error = ClusterState::from_bytes(newer.trim_end().as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 6, expected 5");
+    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 7, expected 6");
 }

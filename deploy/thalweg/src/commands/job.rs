@@ -30,9 +30,14 @@ pub(super) async fn run(command: JobCommand, format: OutputFormat, remote: &Remo
             show(&client.job(JobId(args.job)).await?, format, surroundings.seams().clock.unix_time())
         }
         JobCommand::Cancel(args) => {
-            let (client, _surroundings) = remote.connect(&args.cluster).await?;
-            client.cancel(JobId(args.job)).await?;
-            print_summary(&client.job(JobId(args.job)).await?, format)
+            let (client, _surroundings) = remote.connect(&args.job.cluster).await?;
+            let job = JobId(args.job.job);
+            if args.discard_output {
+                client.abandon(job).await?;
+            } else {
+                client.cancel(job).await?;
+            }
+            print_summary(&client.job(job).await?, format)
         }
         JobCommand::Stop(args) => {
             let (client, _surroundings) = remote.connect(&args.cluster).await?;

@@ -379,6 +379,24 @@ fn what_is_complete_is_published_in_the_end_although_its_manifest_cannot_be_read
     world.check_published();
 }
 
+/// A destination may be away for good.
+#[test]
+fn what_is_given_up_is_tried_no_more_and_leaves_nothing() {
+    let mut world = running();
+    world.commit_failures = vec![FailureKind::Store; 1000];
+    while world.record().checkpoints.is_empty() {
+        world.pump();
+    }
+    world.end(EndMode::Cancel);
+    world.pump();
+    assert!(!world.is_done() && world.record().uncommitted().is_some(), "it is published whatever comes");
+    assert!(world.end(EndMode::Abandon));
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Cancelled);
+    assert!(world.commit_failures.len() > 900, "{} failures are left", world.commit_failures.len());
+    assert_eq!((world.stored(), world.has_leftovers()), (Vec::new(), false));
+}
+
 #[test]
 fn a_manifest_that_is_damaged_fails_the_job() {
     let mut world = running();

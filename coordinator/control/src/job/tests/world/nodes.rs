@@ -225,7 +225,8 @@ impl World {
     fn discard(&mut self, before: Attempt) {
         let visible = self.visible();
         let lost = |(of, id): &(Attempt, String)| *of < before && self.durable.contains(id) && !visible.contains(id);
-        let may_lose = self.record().status == JobStatus::Failed;
+        let record = self.record();
+        let may_lose = record.status == JobStatus::Failed || record.ending == Some(EndMode::Abandon);
         assert!(may_lose || !self.hidden.iter().any(lost), "what is to be published was removed");
         self.hidden.retain(|(of, _)| *of >= before);
     }

@@ -97,7 +97,6 @@ async fn configuration(world: &World<'_>) {
     };
     assert_eq!(told("cleanup.policy").await.as_deref(), Some("compact"));
     assert_eq!(told("delete.retention.ms").await.as_deref(), Some("86400000"));
-    assert_eq!(told("retention.ms").await.as_deref(), Some("604800000"));
     assert_eq!(told("max.message.bytes").await.as_deref(), Some("1048588"));
     assert_eq!(told("no.such.key").await, None);
     let missing = world.named("missing");
