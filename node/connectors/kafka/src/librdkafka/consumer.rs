@@ -212,6 +212,12 @@ impl Reading {
         }
     }
 
+    fn on_leaving(&self, of: &TopicPartition) {
+        if let Some(known) = self.state.lock().partitions.get_mut(of) {
+            *known = Use::Leaving;
+        }
+    }
+
     fn leave(&self, of: &TopicPartition) {
         self.state.lock().partitions.remove(of);
         self.left.notify_waiters();
@@ -246,6 +252,7 @@ struct Lease {
 impl Lease {
     /// The call holds the lease: if nobody waits for it, the partition is let go after it.
     async fn assign(self: Arc<Self>, from: Position) -> Result<(), KafkaError> {
+        let mut waiting = Waiting { lease: self.clone(), is_over: false };
         let assign = move || {
             let Some(list) = list_of([(&self.of, Offset::Offset(from.offset))].into_iter())? else { return Ok(()) };
             let assigned = self.client.consumer.incremental_assign(&list);
@@ -255,7 +262,9 @@ impl Lease {
                 None => Ok(()),
             }
         };
-        threads::call("kafka-assign", assign).await?
+        let assigned = threads::call("kafka-assign", assign).await;
+        waiting.is_over = true;
+        assigned?
     }
 
     /// Reads from an offset if the log is still the same before it. Only when it seeks librdkafka finds out about that in any case. What it has
@@ -277,12 +286,24 @@ impl Lease {
     }
 }
 
+/// A call that begins to read. If it is dropped, whoever comes next waits until the partition is let go.
+struct Waiting {
+    lease: Arc<Lease>,
+    is_over: bool,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.lease.reading.on_leaving(&self.lease.of);
+        }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         let (reading, client, of) = (self.reading.clone(), self.client.clone(), self.of.clone());
-        if let Some(known) = reading.state.lock().partitions.get_mut(&of) {
-            *known = Use::Leaving;
-        }
+        reading.on_leaving(&of);
         let let_go = move || {
             if let Ok(Some(list)) = list_of([(&of, Offset::Invalid)].into_iter())
                 && let Err(error) = client.consumer.incremental_unassign(&list)

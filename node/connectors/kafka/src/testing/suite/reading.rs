@@ -1,6 +1,6 @@
 //! Checks of reading: offsets, ends, and readers beside and after one another.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use tokio::time::timeout;
 
@@ -31,6 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "a reader goes on where another was", run: |world| Box::pin(again(world)) },
     Check { name: "a consumer reads many partitions", run: |world| Box::pin(many_partitions(world)) },
     Check { name: "a call that is dropped loses nothing", run: |world| Box::pin(dropped_call(world)) },
+    Check { name: "a partition whose reader nobody waits for is let go", run: |world| Box::pin(dropped_read(world)) },
     Check { name: "clients with wrong properties are refused", run: |world| Box::pin(wrong_properties(world)) },
     Check { name: "a broker that is not there is named", run: |world| Box::pin(wrong_address(world)) },
 ];
@@ -303,6 +304,23 @@ async fn dropped_call(world: &World<'_>) {
     let rest = usize::try_from(5 - reader.position()).expect("there are five");
     let read = read_count(reader.as_mut(), rest).await;
     assert_eq!(read.last().map(value_of).as_deref(), Some("last"));
+}
+
+async fn dropped_read(world: &World<'_>) {
+    const PARTITIONS: i32 = 24;
+    let topic = world.topic("t", PARTITIONS).await;
+    let consumer = world.consumer(ReadCommitted);
+    let mut readers = Vec::new();
+    for of in all(&topic, PARTITIONS) {
+        // Some of these calls wait for a client that is being made, the others for the one that is there.
+        let mut read = consumer.read(&of, 0);
+        poll_fn(|context| Poll::Ready(drop(read.as_mut().poll(context)))).await;
+        drop(read);
+        readers.push(consumer.read(&of, 0).await.expect("a reader"));
+    }
+    for reader in &mut readers {
+        assert_eq!(reader.next(1).await, Ok(Fetched::CaughtUp));
+    }
 }
 
 async fn wrong_properties(world: &World<'_>) {
