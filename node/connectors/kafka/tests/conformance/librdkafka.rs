@@ -59,7 +59,7 @@ impl Harness for Apache {
 impl Apache {
     /// A topic with one partition.
     async fn topic(&self, name: &str) -> TopicPartition {
-        let topic = NewTopic { name: name.to_owned(), partitions: 1, config: [].into() };
+        let topic = NewTopic { name: name.to_owned(), partitions: 1, replication: None, config: [].into() };
         let created = self.kafka.admin(&self.config()).expect("a client").create_topic(&topic).await;
         assert_eq!(created, Ok(true), "{name}");
         TopicPartition { topic: name.into(), partition: 0 }

@@ -314,7 +314,11 @@ async fn dropped_read(world: &World<'_>) {
     for of in all(&topic, PARTITIONS) {
         // Some of these calls wait for a client that is being made, the others for the one that is there.
         let mut read = consumer.read(&of, 0);
-        poll_fn(|context| Poll::Ready(drop(read.as_mut().poll(context)))).await;
+        poll_fn(|context| {
+            drop(read.as_mut().poll(context));
+            Poll::Ready(())
+        })
+        .await;
         drop(read);
         readers.push(consumer.read(&of, 0).await.expect("a reader"));
     }
