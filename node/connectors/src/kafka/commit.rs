@@ -254,14 +254,14 @@ impl KafkaCommitter {
         let mut producer = producer.map_err(|error| self.trouble(epoch, error))?;
         // An id whose last transaction is still ending is waited for.
         let taken = answered(timeout + COMMIT_SLACK, producer.init()).await;
-        taken.map_err(|error| match error {
-            // Only its time differs from one that was taken before.
-            KafkaError::Refused { reason } | KafkaError::Config { reason }
-                if timeout > self.options.transaction_timeout =>
+        taken.map_err(|error| {
+            if let KafkaError::Refused { reason } | KafkaError::Config { reason } = &error
+                && timeout > self.options.transaction_timeout
             {
-                Trouble::Stop(self.too_long(epoch, timeout, &reason))
+                // Only its time differs from one that was taken before.
+                return Trouble::Stop(self.too_long(epoch, timeout, reason));
             }
-            error => self.trouble(epoch, error),
+            self.trouble(epoch, error)
         })?;
         // Before it is read: it may only grow from here on.
         let mark = answered(ANSWERED_WITHIN, Mark::ask(admin.as_ref(), progress_topic)).await;

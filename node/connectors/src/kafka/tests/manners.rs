@@ -183,7 +183,7 @@ async fn an_attempt_that_is_over_tells_a_group_nothing_more() {
         reader.position()
     };
     world.kafka.fault(Call::CommitGroupOffsets, Fault::Fail(KafkaError::Unavailable { reason: "nobody".to_owned() }));
-    table.completed(CheckpointId(1), &[split.clone()]);
+    table.completed(CheckpointId(1), std::slice::from_ref(&split));
     sleep(Duration::from_secs(1)).await;
     drop(table);
     world.next_attempt();
