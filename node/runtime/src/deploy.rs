@@ -449,18 +449,11 @@ impl Builder<'_> {
             Role::Sink(sink) => {
                 let identity = self.identity(operator.id, subtask);
                 let wrong = |source| SubtaskError::Connector { table: sink.table.clone(), source };
-                let (store, subtasks) = (self.store.clone(), self.parallelism().max(1));
+                let (store, memory_bytes, subtasks) = (self.store.clone(), shared.sink_bytes, self.parallelism());
                 let writers = self.deployment.graph.sinks().count() as u64 * u64::from(subtasks);
                 let inline_bytes = COMMITTABLES_BYTES_MAX / writers.max(1);
-                let epoch_bytes = EPOCH_BYTES_MAX / u64::from(subtasks);
-                let own = SinkSubtask {
-                    identity,
-                    store,
-                    memory_bytes: shared.sink_bytes,
-                    inline_bytes,
-                    epoch_bytes,
-                    subtasks,
-                };
+                let epoch_bytes = EPOCH_BYTES_MAX / u64::from(subtasks.max(1));
+                let own = SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes, subtasks };
                 let writer = self.tables.sink_writer(sink, operator.output.clone(), own).map_err(wrong)?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
                 let group = owned.first().copied().unwrap_or(thalweg_types::KeyGroup(0));
