@@ -316,7 +316,11 @@ fn option_row(option: &OptionSpec) -> [String; 3] {
         }
         _ => String::new(),
     };
-    let secret = if option.secret { " Can be `secret('name')`." } else { "" };
+    let secret = match (option.secret, option.key.ends_with('*')) {
+        (false, _) => "",
+        (true, false) => " Can be `secret('name')`.",
+        (true, true) => " Passwords, keys, certificates, tokens and names of users can be `secret('name')`.",
+    };
     [format!("`{}`", option.key), value, format!("{}{words}{secret}", option.doc)]
 }
 

@@ -1,4 +1,5 @@
-//! Opens a table's connector as a source, a sink writer or a committer, with the contents of its secrets in place.
+//! Opens a table's connector as a source, a sink writer or a committer, with the contents of its secrets in place, and
+//! sees to it that nothing else is told of them (`redact`).
 
 use arrow::datatypes::SchemaRef;
 use thalweg_types::{
@@ -11,7 +12,9 @@ use crate::{
     CommitterIdentity, ConnectorError, SinkCommitter, SinkSubtask, SinkWriter, Source, SourceIdentity, blackhole,
     connector::{Connector, Sink, SinkTable, SourceTable},
     context::ConnectorContext,
-    datagen, filesystem, http, kafka, nexmark, print, reveal, stdin, values,
+    datagen, filesystem, http, kafka, nexmark, print,
+    redact::{self, Hidden},
+    reveal, stdin, values,
 };
 
 /// All connectors; each has a spec of its name in `thalweg_types::connector`.
@@ -60,10 +63,13 @@ fn open(
     context: &ConnectorContext,
 ) -> Result<Box<dyn Source>, ConnectorError> {
     let spec = &*reveal::of_source(spec, &*context.secrets)?;
+    let hidden = Hidden::of(&spec.connector);
+    let context = &context.hiding(&hidden);
     let source = find(&spec.connector).and_then(|connector| connector.source);
     let open = source.ok_or_else(|| unable(&spec.table, &spec.connector, "read"))?;
     let notices = context.notices.of(identity.as_ref().map(|identity| identity.job), &spec.table);
-    open(SourceTable { spec, batch_rows: settings.batch_rows, identity, notices, context })
+    let opened = open(SourceTable { spec, batch_rows: settings.batch_rows, identity, notices, context });
+    opened.map_err(|error| hidden.error(error)).map(|opened| redact::source(hidden, opened))
 }
 
 /// Opens a writer of one subtask's share of a table.
@@ -77,7 +83,10 @@ pub fn open_sink_writer(
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
     let spec = &*reveal::of_sink(spec, &*context.secrets)?;
-    (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, subtask)
+    let hidden = Hidden::of(&spec.connector);
+    let context = &context.hiding(&hidden);
+    let opened = (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, subtask);
+    opened.map_err(|error| hidden.error(error)).map(|opened| redact::writer(hidden, opened))
 }
 
 /// Opens the committer of a table.
@@ -91,7 +100,10 @@ pub fn open_sink_committer(
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
     let spec = &*reveal::of_sink(spec, &*context.secrets)?;
-    (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context }, identity)
+    let hidden = Hidden::of(&spec.connector);
+    let context = &context.hiding(&hidden);
+    let opened = (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context }, identity);
+    opened.map_err(|error| hidden.error(error)).map(|opened| redact::committer(hidden, opened))
 }
 
 /// Asks a table's destination, before a job runs, whether it can be written. Called once, on one node. `patient` says that the
@@ -107,7 +119,9 @@ pub async fn check_sink(
 ) -> Result<(), ConnectorError> {
     let spec = &*reveal::of_sink(spec, &*context.secrets)?;
     let Some(check) = sink_of(spec)?.check else { return Ok(()) };
-    check(SinkTable { spec, schema: &schema, context }, patient).await
+    let hidden = Hidden::of(&spec.connector);
+    let context = &context.hiding(&hidden);
+    check(SinkTable { spec, schema: &schema, context }, patient).await.map_err(|error| hidden.error(error))
 }
 
 fn find(connector: &TableConnector) -> Option<&'static Connector> {

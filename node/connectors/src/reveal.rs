@@ -52,8 +52,11 @@ fn revealed(
     }
     let mut revealed = connector.clone();
     for (option, name) in &connector.secrets {
-        let content = if is_secret_name(name) { secrets.resolve(name) } else { Err(SecretError::Name) };
-        let content = content.and_then(|content| fitting(connector, option, content));
+        let content = match (takes_secret(connector, option), is_secret_name(name)) {
+            (false, _) => Err(SecretError::Misplaced),
+            (true, false) => Err(SecretError::Name),
+            (true, true) => secrets.resolve(name),
+        };
         let content = content.map_err(|source| ConnectorError::Secret {
             table: table.to_owned(),
             option: option.clone(),
@@ -65,15 +68,10 @@ fn revealed(
     Ok(Some(revealed))
 }
 
-/// Checks the content as the planner checks values that stand in the script.
-fn fitting(connector: &TableConnector, option: &str, content: String) -> Result<String, SecretError> {
+/// Whether the option can be a secret, as the planner checks too.
+fn takes_secret(connector: &TableConnector, option: &str) -> bool {
     let spec = find(&connector.name).and_then(|connector| connector.option(option));
-    match spec.and_then(|spec| spec.refuses(&content)) {
-        Some(reason) => {
-            Err(SecretError::Content { place: "its content".to_owned(), reason: format!("is wrong: {reason}") })
-        }
-        None => Ok(content),
-    }
+    spec.is_some_and(|spec| spec.takes_secret(option))
 }
 
 #[cfg(test)]
@@ -136,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn contents_are_checked_like_values_and_not_quoted() {
-        let spec = with_secret("properties.isolation.level", "level");
-        let error = with_causes(&of_source(&spec, &Given([("level", "hunter2")].into())).unwrap_err());
-        assert!(
-            error.contains("expected one of read_committed, read_uncommitted") && !error.contains("hunter2"),
-            "{error}"
-        );
+    fn a_secret_where_none_can_be_is_not_looked_for() {
+        for option in ["properties.isolation.level", "properties.security.protocol", "topic", "nothing.such"] {
+            let error = of_source(&with_secret(option, "level"), &Given([("level", "hunter2")].into())).unwrap_err();
+            let told = with_causes(&error);
+            assert!(told.ends_with("this option cannot be a secret") && !told.contains("hunter2"), "{told}");
+            assert_eq!(error.failure_kind(), FailureKind::Data);
+        }
     }
 }

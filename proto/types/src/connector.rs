@@ -223,7 +223,7 @@ pub struct OptionSpec {
     pub default: &'static str,
     /// Whether the table must give it.
     pub required: bool,
-    /// Whether its value can be `secret('name')`. A value that stands in the script is not shown to people.
+    /// Whether its value can be `secret('name')`, that of a key with `.*` if the key is that of a secret (`takes_secret`). A value that stands in the script is not shown to people.
     pub secret: bool,
     /// Its description, one sentence.
     pub doc: &'static str,

@@ -123,7 +123,7 @@ impl Known {
             None => return Err(self.unknown(option)),
         };
         if option.is_secret {
-            return if spec.secret { Ok(()) } else { Err(self.no_secret(option)) };
+            return if spec.takes_secret(key) { Ok(()) } else { Err(self.no_secret(option)) };
         }
         if (key == "path" || key.ends_with(".path")) && option.value.trim().is_empty() {
             return Err(SqlError::at(option.value_at, format!("option '{key}' is empty")));
@@ -161,9 +161,12 @@ impl Known {
     fn no_secret(&self, option: &Written) -> SqlError {
         let error = SqlError::at(option.value_at, format!("option '{}' cannot be a secret", option.key));
         let keys: Vec<String> = self.keys().into_iter().filter_map(|(key, secret)| secret.then_some(key)).collect();
-        match keys.is_empty() {
-            true => error.with_hint(format!("connector '{}' has no option that can", self.spec.name)),
-            false => error.with_hint(format!("what can is {}", keys.join(", "))),
+        match (spec_of_all_kinds(self.find(&option.key)), keys.is_empty()) {
+            (Some(all), _) => {
+                error.with_hint(format!("of {} passwords, keys, certificates, tokens and names of users can", all.key))
+            }
+            (None, true) => error.with_hint(format!("connector '{}' has no option that can", self.spec.name)),
+            (None, false) => error.with_hint(format!("what can is {}", keys.join(", "))),
         }
     }
 
@@ -187,6 +190,11 @@ impl Known {
             None => Ok(()),
         }
     }
+}
+
+/// An option that stands for others, of which some can be secrets.
+fn spec_of_all_kinds(spec: Option<&'static OptionSpec>) -> Option<&'static OptionSpec> {
+    spec.filter(|spec| spec.secret && spec.key.ends_with('*'))
 }
 
 /// The format of a table's records, which the connector may need.

@@ -46,6 +46,8 @@ fn explain_shows_names_of_secrets_and_hides_those_that_are_written_out() {
 fn only_options_that_can_be_secrets_take_names() {
     let words = "option 'topic-pattern' cannot be a secret (what can is properties.*)";
     refused_at("'topic-pattern' = secret('x')", "secret(", words);
+    let words = "'properties.security.protocol' cannot be a secret (of properties.* passwords, keys, certificates, tokens";
+    refused_at("'properties.security.protocol' = secret('x')", "secret(", words);
     refused_at("'scan.bounded.mode' = secret('x')", "secret(", "cannot be a secret");
     let none = "CREATE TABLE x (a INT) WITH ('connector' = 'datagen', 'seed' = secret('x'))";
     refused(none, 64, "option 'seed' cannot be a secret (connector 'datagen' has no option that can)");

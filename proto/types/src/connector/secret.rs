@@ -34,6 +34,9 @@ const SECRET_WORDS: &[&str] = &[
     "oauthbearer-config",
 ];
 
+/// What else a key has in it if its value can be given as a secret, though people may see it.
+const GIVEN_AS_SECRET: &[&str] = &["username", "pem"];
+
 /// Whether this can be the name of a secret: letters, digits, `-`, `_` and `.`, no dot first. So it names a file of one
 /// directory, and none that is hidden there.
 #[must_use]
@@ -57,6 +60,16 @@ pub fn is_secret_option(connector: Option<&ConnectorSpec>, key: &str) -> bool {
         Some(OptionSpec { secret, key: covered, .. }) if covered.ends_with('*') => *secret && looks_secret(key),
         Some(OptionSpec { secret, .. }) => *secret || looks_secret(key),
         None => looks_secret(key),
+    }
+}
+
+impl OptionSpec {
+    /// Whether the value of this key can be `secret('name')`. One that covers options of all kinds takes secrets for those that
+    /// are by their keys: other values may be quoted by whoever uses them.
+    #[must_use]
+    pub fn takes_secret(&self, key: &str) -> bool {
+        let is_given = || GIVEN_AS_SECRET.iter().any(|word| key.split(['.', '-', '_']).any(|part| part == *word));
+        self.secret && (!self.key.ends_with('*') || looks_secret(key) || is_given())
     }
 }
 

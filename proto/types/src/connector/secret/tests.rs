@@ -45,6 +45,18 @@ fn an_option_is_secret_by_its_spec_or_by_its_key() {
 }
 
 #[test]
+fn of_options_of_all_kinds_only_those_that_are_secrets_take_one() {
+    let takes = |key: &str| SPEC.option(key).is_some_and(|spec| spec.takes_secret(key));
+    for key in ["pin", "properties.sasl.password", "properties.sasl.username", "properties.ssl.certificate.pem"] {
+        assert!(takes(key), "{key}");
+    }
+    let others = ["security.protocol", "sasl.mechanism", "socket.timeout.ms", "debug", "metadata.broker.list"];
+    for key in others.map(|key| format!("properties.{key}")).iter().map(String::as_str).chain(["url", "fields.pem"]) {
+        assert!(!takes(key), "{key}");
+    }
+}
+
+#[test]
 fn an_address_with_a_password_is_secret_by_itself() {
     for value in
         ["http://u:p@h", "https://u:p@h:8081/x?y", "https://a, https://u:p@b", "http://u:p/x@h", "x http://:p@h"]
