@@ -325,6 +325,20 @@ fn option_row(option: &OptionSpec) -> [String; 3] {
 }
 
 #[test]
+fn every_property_of_a_client_is_documented() {
+    let page = pages::text("docs/kafka.md");
+    let (_, section) = page.split_once("## Properties").expect("a section");
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let named = CONNECTORS.iter().flat_map(|spec| spec.options).filter_map(OptionSpec::named);
+    let known: Vec<&str> = named.flat_map(|named| named.known).map(|spec| spec.key).collect();
+    assert!(known.len() > 50, "{known:?}");
+    for key in known {
+        let name = key.strip_prefix("properties.").expect("it is a property");
+        assert!(section.contains(&format!("`{name}`")), "docs/kafka.md does not name {name}");
+    }
+}
+
+#[test]
 fn every_option_and_setting_is_documented_with_its_default() {
     let connectors = CONNECTORS.iter().map(|spec| (format!("**`{}`**", spec.name), spec.doc, spec.options));
     let keys = ("**keys of records**".to_owned(), "For connectors whose records have them: `kafka`.", KEYED_OPTIONS);

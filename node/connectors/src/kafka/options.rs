@@ -7,7 +7,7 @@ use std::{
 
 use thalweg_functions::WholePattern;
 use thalweg_kafka::{Isolation, OffsetAt, Wanted};
-use thalweg_types::connector::parse_partition_offsets;
+use thalweg_types::connector::{is_topic_name, parse_partition_offsets};
 
 use crate::{ConnectorError, options::Options};
 
@@ -110,7 +110,7 @@ fn topics(options: &Options<'_>) -> Result<Topics, ConnectorError> {
         (Some(names), None) => {
             let names: BTreeSet<String> =
                 names.split(';').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-            match names.iter().find(|name| !is_topic(name)) {
+            match names.iter().find(|name| !is_topic_name(name)) {
                 Some(name) => Err(options.error(format!(
                     "option 'topic': '{name}' cannot be a topic: names have letters, digits, '.', '_' and '-', 249 at most"
                 ))),
@@ -124,12 +124,6 @@ fn topics(options: &Options<'_>) -> Result<Topics, ConnectorError> {
         (None, None) => Err(options.error("give it 'topic' or 'topic-pattern'")),
         (Some(_), Some(_)) => Err(options.error("'topic' and 'topic-pattern' cannot be set together")),
     }
-}
-
-/// Whether a topic can have this name.
-pub(super) fn is_topic(name: &str) -> bool {
-    let is_legal = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
-    name.len() <= 249 && name != "." && name != ".." && name.chars().all(is_legal)
 }
 
 /// The place that `PREFIX.mode` says; `None`: there is no end.

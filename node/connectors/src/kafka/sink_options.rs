@@ -3,16 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use thalweg_kafka::{ClientConfig, Kafka, Transactions};
-use thalweg_types::connector::Delivery;
+use thalweg_types::connector::{
+    Delivery, SINK_TIMEOUT_MIN as TIMEOUT_MIN, TRANSACTIONAL_PREFIX_BYTES_MAX as PREFIX_BYTES_MAX, is_topic_name,
+};
 
-use super::options::{client_properties, is_topic};
+use super::options::client_properties;
 use crate::{CommitterIdentity, ConnectorContext, ConnectorError, options::Options};
 
 const TIMEOUT: &str = "sink.transaction-timeout";
-/// Brokers that abort a transaction sooner would abort most of them.
-const TIMEOUT_MIN: Duration = Duration::from_secs(1);
-/// Transactional ids are longer by the ids of cluster, job and sink.
-const PREFIX_BYTES_MAX: usize = 1024;
 /// The client's own bound of a record, if the table does not set `properties.message.max.bytes`.
 const MESSAGE_BYTES_MAX: u64 = 1_000_000;
 
@@ -49,7 +47,7 @@ impl WriteOptions {
     pub(super) fn of(options: &Options<'_>, table: &str, delivery: Option<Delivery>) -> Result<Self, ConnectorError> {
         let topic = |key: &str| {
             let name = options.required(key)?;
-            if is_topic(name) {
+            if is_topic_name(name) {
                 return Ok(Arc::from(name));
             }
             let names = "names have letters, digits, '.', '_' and '-', 249 at most";

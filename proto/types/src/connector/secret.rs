@@ -58,7 +58,7 @@ pub fn is_secret_option(connector: Option<&ConnectorSpec>, key: &str) -> bool {
     match connector.and_then(|connector| connector.option(key)) {
         // It covers options of all kinds, so that only their keys can tell.
         Some(OptionSpec { secret, key: covered, .. }) if covered.ends_with('*') => *secret && looks_secret(key),
-        Some(OptionSpec { secret, .. }) => *secret || looks_secret(key),
+        Some(OptionSpec { secret, .. }) => looks_secret(key) || *secret && !is_given_as_secret(key),
         None => looks_secret(key),
     }
 }
@@ -68,9 +68,12 @@ impl OptionSpec {
     /// are by their keys: other values may be quoted by whoever uses them.
     #[must_use]
     pub fn takes_secret(&self, key: &str) -> bool {
-        let is_given = || GIVEN_AS_SECRET.iter().any(|word| key.split(['.', '-', '_']).any(|part| part == *word));
-        self.secret && (!self.key.ends_with('*') || looks_secret(key) || is_given())
+        self.secret && (!self.key.ends_with('*') || looks_secret(key) || is_given_as_secret(key))
     }
+}
+
+fn is_given_as_secret(key: &str) -> bool {
+    GIVEN_AS_SECRET.iter().any(|word| key.split(['.', '-', '_']).any(|part| part == *word))
 }
 
 /// Whether a key says that its value is a secret.
