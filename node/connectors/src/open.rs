@@ -62,7 +62,7 @@ fn open(
     identity: Option<SourceIdentity>,
     context: &ConnectorContext,
 ) -> Result<Box<dyn Source>, ConnectorError> {
-    let spec = &*reveal::of_source(spec, &*context.secrets)?;
+    let spec = &*reveal::of_source(spec, context)?;
     let hidden = Hidden::of(&spec.connector);
     let context = &context.hiding(&hidden);
     let source = find(&spec.connector).and_then(|connector| connector.source);
@@ -82,7 +82,7 @@ pub fn open_sink_writer(
     subtask: SinkSubtask,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-    let spec = &*reveal::of_sink(spec, &*context.secrets)?;
+    let spec = &*reveal::of_sink(spec, context)?;
     let hidden = Hidden::of(&spec.connector);
     let context = &context.hiding(&hidden);
     let opened = (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, subtask);
@@ -99,7 +99,7 @@ pub fn open_sink_committer(
     identity: CommitterIdentity,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
-    let spec = &*reveal::of_sink(spec, &*context.secrets)?;
+    let spec = &*reveal::of_sink(spec, context)?;
     let hidden = Hidden::of(&spec.connector);
     let context = &context.hiding(&hidden);
     let opened = (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context }, identity);
@@ -117,7 +117,7 @@ pub async fn check_sink(
     patient: bool,
     context: &ConnectorContext,
 ) -> Result<(), ConnectorError> {
-    let spec = &*reveal::of_sink(spec, &*context.secrets)?;
+    let spec = &*reveal::of_sink(spec, context)?;
     let Some(check) = sink_of(spec)?.check else { return Ok(()) };
     let hidden = Hidden::of(&spec.connector);
     let context = &context.hiding(&hidden);
