@@ -14,6 +14,10 @@ use crate::{ConnectorError, options::Options};
 /// Options that are ours, though they look like the client's: it is told of them by other ways.
 const NOT_THE_CLIENTS: &[&str] = &["group.id", "auto.offset.reset", "isolation.level"];
 
+/// The property that has a token, and the one that names the secret that it is. Both are taken away before clients see them.
+pub(super) const TOKEN: &str = "sasl.oauthbearer.token";
+pub(super) const TOKEN_SECRET: &str = "sasl.oauthbearer.token.secret";
+
 /// What of a table's options says which records are read.
 #[derive(Debug)]
 pub(super) struct ReadOptions {
@@ -98,11 +102,14 @@ impl Topics {
     }
 }
 
-/// The properties of the table's clients, `bootstrap.servers` among them.
+/// The properties of the table's clients, `bootstrap.servers` among them. A token that is a secret is there by the secret's name too, so
+/// that it can be read anew while a client lives (`tokens.rs`).
 pub(super) fn client_properties(options: &Options<'_>) -> Result<BTreeMap<String, String>, ConnectorError> {
     options.required("properties.bootstrap.servers")?;
     let given = options.below("properties.").filter(|(key, _)| !NOT_THE_CLIENTS.contains(key));
-    Ok(given.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    let token = options.connector().secrets.get(&format!("properties.{TOKEN}"));
+    let token = token.map(|name| (TOKEN_SECRET.to_owned(), name.clone()));
+    Ok(given.map(|(key, value)| (key.to_owned(), value.to_owned())).chain(token).collect())
 }
 
 fn topics(options: &Options<'_>) -> Result<Topics, ConnectorError> {
@@ -231,5 +238,10 @@ mod tests {
         );
         let properties = client_properties(&Options::new("t", &table)).expect("it is sound");
         assert_eq!(properties.keys().collect::<Vec<_>>(), ["bootstrap.servers", "sasl.password"]);
+        let mut table =
+            connector("kafka", &[("properties.bootstrap.servers", "a:1"), ("properties.sasl.oauthbearer.token", "x")]);
+        table.secrets.insert("properties.sasl.oauthbearer.token".to_owned(), "its-name".to_owned());
+        let properties = client_properties(&Options::new("t", &table)).expect("it is sound");
+        assert_eq!((properties[TOKEN].as_str(), properties[TOKEN_SECRET].as_str()), ("x", "its-name"));
     }
 }
