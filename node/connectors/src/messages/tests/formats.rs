@@ -157,7 +157,7 @@ fn what_does_not_fit_is_refused_when_it_is_opened() {
             value,
             &[("format", "avro-confluent"), ("avro-confluent.url", "me:pw@r")],
             &plain,
-            "'avro-confluent.url': expected http",
+            "'avro-confluent.url': an address has no http",
         ),
     ]);
 }
