@@ -14,7 +14,7 @@ pub(super) enum Kind {
     Denied,
     /// The topic or the partition does not exist.
     NoTopic,
-    /// The record would be refused again.
+    /// The record, or the transaction, would be refused again.
     Refused,
     /// Another producer has the transactional id.
     Fenced,
@@ -35,7 +35,6 @@ pub(super) fn kind_of(code: Code) -> Kind {
         | Code::InvalidReplicaAssignment
         | Code::InvalidTopic
         | Code::InvalidGroupId
-        | Code::InvalidTransactionTimeout
         | Code::PolicyViolation
         | Code::UnsupportedFeature
         | Code::UnsupportedVersion
@@ -59,7 +58,9 @@ pub(super) fn kind_of(code: Code) -> Kind {
         | Code::MessageBatchTooLarge
         | Code::InvalidRecord
         | Code::InvalidTimestamp
-        | Code::InvalidMessageSize => Kind::Refused,
+        | Code::InvalidMessageSize
+        // It is a table's option, and no property that people give.
+        | Code::InvalidTransactionTimeout => Kind::Refused,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Kind::Fenced,
         Code::CoordinatorLoadInProgress
         | Code::CoordinatorNotAvailable
@@ -146,6 +147,10 @@ pub(super) fn error_of(failure: &Failure, place: Place<'_>) -> KafkaError {
 /// Says what failed where, and how librdkafka calls it.
 fn described(failure: &Failure, place: Place<'_>) -> String {
     let Failure { code, reason } = failure;
+    if *code == Code::InvalidTransactionTimeout {
+        return "transactions may last no longer than the brokers' transaction.max.timeout.ms (15 min by default)"
+            .to_owned();
+    }
     match place {
         Place::Nowhere => format!("{reason} ({code:?})"),
         Place::Topic(topic) => format!("topic '{topic}': {reason} ({code:?})"),
