@@ -68,6 +68,7 @@ fn open(
     let source = find(&spec.connector).and_then(|connector| connector.source);
     let open = source.ok_or_else(|| unable(&spec.table, &spec.connector, "read"))?;
     let notices = context.notices.of(identity.as_ref().map(|identity| identity.job), &spec.table);
+    Hidden::tell_written(&spec.connector, &notices);
     let opened = open(SourceTable { spec, batch_rows: settings.batch_rows, identity, notices, context });
     opened.map_err(|error| hidden.error(error)).map(|opened| redact::source(hidden, opened))
 }
@@ -85,6 +86,7 @@ pub fn open_sink_writer(
     let spec = &*reveal::of_sink(spec, context)?;
     let hidden = Hidden::of(&spec.connector);
     let context = &context.hiding(&hidden);
+    Hidden::tell_written(&spec.connector, &context.notices.of(Some(subtask.identity.job), &spec.table));
     let opened = (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, subtask);
     opened.map_err(|error| hidden.error(error)).map(|opened| redact::writer(hidden, opened))
 }

@@ -12,13 +12,13 @@ mod guard;
 use std::{error::Error, fmt, sync::Arc};
 
 use thalweg_types::{
-    connector::{HIDDEN, TableConnector},
+    connector::{HIDDEN, TableConnector, find},
     text::with_causes,
 };
 
 pub(crate) use guard::{committer, source, writer};
 
-use crate::ConnectorError;
+use crate::{ConnectorError, notices::TableNotices};
 
 /// A line of a longer secret, such as a key, is hidden by itself if it is as long as this.
 const LINE_BYTES_MIN: usize = 8;
@@ -44,6 +44,13 @@ impl Hidden {
         values.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         values.dedup();
         Self { values: values.into() }
+    }
+
+    /// Tells of secrets that stand in the script: a job is kept with them, by every coordinator.
+    pub(crate) fn tell_written(connector: &TableConnector, notices: &TableNotices) {
+        for option in written(connector) {
+            notices.tell(&format!("secret {option}"), || written_notice(connector, option));
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -89,6 +96,21 @@ impl Hidden {
     fn cause(&self, error: &(dyn Error + 'static)) -> Cause {
         Cause { text: self.text(error.to_string()), source: error.source().map(|source| Box::new(self.cause(source))) }
     }
+}
+
+/// The options whose secrets stand in the script.
+fn written(connector: &TableConnector) -> impl Iterator<Item = &str> {
+    let keys = connector.options.keys().filter(|key| connector.hides(key) && !connector.secrets.contains_key(*key));
+    keys.map(String::as_str)
+}
+
+fn written_notice(connector: &TableConnector, option: &str) -> String {
+    let spec = find(&connector.name).and_then(|connector| connector.option(option));
+    let instead = match spec.is_some_and(|spec| spec.takes_secret(option)) {
+        true => "as secret('name') it would be the nodes' alone",
+        false => "its password is for whoever may read that",
+    };
+    format!("option '{option}' is written out, and kept with the job: {instead}")
 }
 
 /// A value as it may be quoted: as it is, and each of its lines.

@@ -68,6 +68,23 @@ fn a_key_is_found_by_its_lines_and_a_secret_within_another_leaves_nothing() {
     assert_eq!(given.text("xabcx abc".to_owned()), "*** ***");
 }
 
+#[test]
+fn a_secret_that_stands_in_the_script_is_told_by_its_option() {
+    let given = [("properties.sasl.password", SECRET), ("properties.sasl.username", "u"), ("topic", "t")];
+    let mut connector = sink("kafka", &given).connector;
+    assert_eq!(written(&connector).collect::<Vec<_>>(), ["properties.sasl.password"]);
+    let told = written_notice(&connector, "properties.sasl.password");
+    assert!(
+        told.contains("'properties.sasl.password'") && told.contains("secret('name')") && !told.contains(SECRET),
+        "{told}"
+    );
+    connector.secrets.insert("properties.sasl.password".to_owned(), "s".to_owned());
+    assert_eq!(written(&connector).count(), 0, "a node has put its content in place");
+    let address = sink("http", &[("url", "http://me:hunter2@h/x")]).connector;
+    assert_eq!(written(&address).collect::<Vec<_>>(), ["url"]);
+    assert!(!written_notice(&address, "url").contains("secret('name')"), "this option cannot be one");
+}
+
 /// A context in which `secret('s')` is the secret.
 fn with_secret() -> ConnectorContext {
     let given = context();
