@@ -26,6 +26,7 @@ use tokio::{runtime::Handle, sync::Notify, time::timeout};
 
 use super::{
     failures::{Kind, Place, error_of, is_unknown_here, kind_of},
+    hangups::Hangups,
     native::Failure,
 };
 use crate::{KafkaError, TokenError, TokenSource, TopicPartition};
@@ -55,6 +56,7 @@ struct Troubles {
     /// What was told last, and when.
     last: Option<(String, Duration)>,
     denied: Option<String>,
+    hangups: Hangups,
     /// Whether tokens could not be had for now: then brokers do not refuse them.
     lacks_token: bool,
 }
@@ -203,6 +205,7 @@ impl ClientContext for Context {
 
     /// The reasons come again with calls that fail, so that a line is a warning at most.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.trouble.lock().hangups.on_line(facility, line, self.0.clock.monotonic());
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -225,9 +228,10 @@ impl ClientContext for Context {
             let mut trouble = self.0.trouble.lock();
             // That all brokers are down is told after why the last one is.
             let is_summary = code == RDKafkaErrorCode::AllBrokersDown && trouble.last.is_some();
+            let explained = trouble.hangups.explained(code, reason, now);
             match &mut trouble.last {
                 Some((_, at)) if is_summary => *at = now,
-                last => *last = Some((reason.to_owned(), now)),
+                last => *last = Some((explained, now)),
             }
             is_unknown_here(code) && !trouble.lacks_token
         };

@@ -6,6 +6,7 @@
 //! | `context` | what a client tells: its log, what keeps it from brokers, what became of records |
 //! | `admin`, `consumer`, `producer` | the clients |
 //! | `failures` | what librdkafka's codes mean to callers |
+//! | `hangups` | why connections failed, as the log tells it |
 //! | `threads` | where C may wait |
 //! | `native` | what rdkafka does not wrap, and all that is `unsafe` |
 //!
@@ -16,6 +17,7 @@ mod admin;
 mod consumer;
 mod context;
 mod failures;
+mod hangups;
 #[expect(unsafe_code, reason = "it calls a C library")]
 mod native;
 mod producer;
