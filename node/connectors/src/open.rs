@@ -12,7 +12,9 @@ use crate::{
     CommitterIdentity, ConnectorError, SinkCommitter, SinkSubtask, SinkWriter, Source, SourceIdentity, blackhole,
     connector::{Connector, Sink, SinkTable, SourceTable},
     context::ConnectorContext,
-    datagen, filesystem, http, kafka, nexmark, print,
+    datagen, filesystem, http, kafka, nexmark,
+    notices::TableNotices,
+    print,
     redact::{self, Hidden},
     reveal, stdin, values,
 };
@@ -68,7 +70,7 @@ fn open(
     let source = find(&spec.connector).and_then(|connector| connector.source);
     let open = source.ok_or_else(|| unable(&spec.table, &spec.connector, "read"))?;
     let notices = context.notices.of(identity.as_ref().map(|identity| identity.job), &spec.table);
-    Hidden::tell_written(&spec.connector, &notices);
+    tell_written(&spec.connector, &notices);
     let opened = open(SourceTable { spec, batch_rows: settings.batch_rows, identity, notices, context });
     opened.map_err(|error| hidden.error(error)).map(|opened| redact::source(hidden, opened))
 }
@@ -86,7 +88,7 @@ pub fn open_sink_writer(
     let spec = &*reveal::of_sink(spec, context)?;
     let hidden = Hidden::of(&spec.connector);
     let context = &context.hiding(&hidden);
-    Hidden::tell_written(&spec.connector, &context.notices.of(Some(subtask.identity.job), &spec.table));
+    tell_written(&spec.connector, &context.notices.of(Some(subtask.identity.job), &spec.table));
     let opened = (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, subtask);
     opened.map_err(|error| hidden.error(error)).map(|opened| redact::writer(hidden, opened))
 }
@@ -124,6 +126,13 @@ pub async fn check_sink(
     let hidden = Hidden::of(&spec.connector);
     let context = &context.hiding(&hidden);
     check(SinkTable { spec, schema: &schema, context }, patient).await.map_err(|error| hidden.error(error))
+}
+
+/// Tells of secrets that stand in the script.
+fn tell_written(connector: &TableConnector, notices: &TableNotices) {
+    for option in redact::written(connector) {
+        notices.tell(&format!("secret {option}"), || redact::written_notice(connector, option));
+    }
 }
 
 fn find(connector: &TableConnector) -> Option<&'static Connector> {

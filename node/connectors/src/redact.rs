@@ -18,7 +18,7 @@ use thalweg_types::{
 
 pub(crate) use guard::{committer, source, writer};
 
-use crate::{ConnectorError, notices::TableNotices};
+use crate::ConnectorError;
 
 /// A line of a longer secret, such as a key, is hidden by itself if it is as long as this.
 const LINE_BYTES_MIN: usize = 8;
@@ -44,13 +44,6 @@ impl Hidden {
         values.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         values.dedup();
         Self { values: values.into() }
-    }
-
-    /// Tells of secrets that stand in the script: a job is kept with them, by every coordinator.
-    pub(crate) fn tell_written(connector: &TableConnector, notices: &TableNotices) {
-        for option in written(connector) {
-            notices.tell(&format!("secret {option}"), || written_notice(connector, option));
-        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -98,13 +91,14 @@ impl Hidden {
     }
 }
 
-/// The options whose secrets stand in the script.
-fn written(connector: &TableConnector) -> impl Iterator<Item = &str> {
+/// The options whose secrets stand in the script: a job is kept with them, by every coordinator.
+pub(crate) fn written(connector: &TableConnector) -> impl Iterator<Item = &str> {
     let keys = connector.options.keys().filter(|key| connector.hides(key) && !connector.secrets.contains_key(*key));
     keys.map(String::as_str)
 }
 
-fn written_notice(connector: &TableConnector, option: &str) -> String {
+/// What people are told of one.
+pub(crate) fn written_notice(connector: &TableConnector, option: &str) -> String {
     let spec = find(&connector.name).and_then(|connector| connector.option(option));
     let instead = match spec.is_some_and(|spec| spec.takes_secret(option)) {
         true => "as secret('name') it would be the nodes' alone",

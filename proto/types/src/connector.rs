@@ -16,6 +16,7 @@ mod http;
 mod kafka;
 mod kind;
 mod nexmark;
+mod offsets;
 mod option;
 mod parts;
 mod print;
@@ -26,8 +27,9 @@ mod values;
 
 pub use addresses::no_http;
 pub use format::{FORMATS, MESSAGE_FORMATS};
-pub use kafka::{SINK_TIMEOUT_MIN, TRANSACTIONAL_PREFIX_BYTES_MAX, is_topic_name, parse_partition_offsets};
+pub use kafka::{SINK_TIMEOUT_MIN, TRANSACTIONAL_PREFIX_BYTES_MAX, is_topic_name};
 pub use kind::{NamedOptions, OptionType};
+pub use offsets::parse_partition_offsets;
 pub use parts::{
     EXCEPT_KEY, FORMAT, KEY_FIELDS, KEY_FIELDS_PREFIX, KEY_FORMAT, KEY_PREFIX, KEYED_OPTIONS, PartColumns, Parts,
     VALUE_FIELDS_INCLUDE, VALUE_FORMAT, VALUE_PREFIX,

@@ -1,13 +1,10 @@
 //! Topics of Apache Kafka. Options are named as those of Flink's connector, where it has them.
 
 mod fit;
-mod offsets;
 mod properties;
 mod security;
 
 pub use fit::{SINK_TIMEOUT_MIN, TRANSACTIONAL_PREFIX_BYTES_MAX, is_topic_name};
-pub use offsets::parse_partition_offsets;
-pub(super) use offsets::repeated_partition;
 
 use super::{
     Check, ConnectorSpec, Delivers, Ends, Input, MetadataSpec, OptionSpec, OptionType, Output, Rule, SinkSpec,

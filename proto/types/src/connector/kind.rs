@@ -1,6 +1,9 @@
 //! The types of options' values, and why a value does not fit.
 
-use super::{OptionSpec, addresses, kafka::repeated_partition, parse_partition_offsets};
+use super::{
+    OptionSpec, addresses,
+    offsets::{parse_partition_offsets, repeated_partition},
+};
 use crate::settings::{parse_bytes, parse_duration};
 
 /// The type of an option's value.

@@ -18,7 +18,7 @@ pub fn parse_partition_offsets(text: &str) -> Option<BTreeMap<i32, i64>> {
 }
 
 /// The first partition that is named twice.
-pub(in crate::connector) fn repeated_partition(text: &str) -> Option<i32> {
+pub(super) fn repeated_partition(text: &str) -> Option<i32> {
     let pairs = text
         .split(';')
         .filter_map(|pair| pair.split_once(',')?.0.trim().strip_prefix("partition:")?.trim().parse().ok());
