@@ -15,6 +15,7 @@ mod robustness;
 mod secrets;
 mod shell;
 mod times;
+mod topics;
 mod values;
 
 use std::collections::BTreeMap;

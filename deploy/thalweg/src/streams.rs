@@ -10,8 +10,8 @@ use std::{
 };
 
 use thalweg_connectors::{
-    AllowedPaths, ConnectorContext, Notices, ObjectStores, StandardInput, StandardOutput, http_client::ReqwestClient,
-    ingest::IngestRegistry,
+    AllowedPaths, ConnectorContext, Notices, ObjectStores, Secrets, StandardInput, StandardOutput,
+    http_client::ReqwestClient, ingest::IngestRegistry,
 };
 use thalweg_types::seam::Seams;
 use tokio::io::AsyncRead;
@@ -30,6 +30,7 @@ pub fn connectors(
     output: ProcessOutput,
     (allowed, secrets): (AllowedPaths, ProcessSecrets),
 ) -> ConnectorContext {
+    let secrets: Arc<dyn Secrets> = Arc::new(secrets);
     ConnectorContext {
         seams: seams.clone(),
         stdin: has_stdin.then(|| Arc::new(ProcessInput::default()) as _),
@@ -39,9 +40,9 @@ pub fn connectors(
         stores: ObjectStores::new(store_options()),
         notices: Notices::default(),
         allowed,
-        kafka: thalweg_connectors::kafka_client(seams, kafka_variables()),
+        kafka: thalweg_connectors::kafka_client(seams, kafka_variables(), &secrets),
         kept: thalweg_connectors::KeptSessions::default(),
-        secrets: Arc::new(secrets),
+        secrets,
     }
 }
 

@@ -316,8 +316,26 @@ fn option_row(option: &OptionSpec) -> [String; 3] {
         }
         _ => String::new(),
     };
-    let secret = if option.secret { " Can be `secret('name')`." } else { "" };
+    let secret = match (option.secret, option.key.ends_with('*')) {
+        (false, _) => "",
+        (true, false) => " Can be `secret('name')`.",
+        (true, true) => " Passwords, keys, certificates, tokens and names of users can be `secret('name')`.",
+    };
     [format!("`{}`", option.key), value, format!("{}{words}{secret}", option.doc)]
+}
+
+#[test]
+fn every_property_of_a_client_is_documented() {
+    let page = pages::text("docs/kafka.md");
+    let (_, section) = page.split_once("## Properties").expect("a section");
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let named = CONNECTORS.iter().flat_map(|spec| spec.options).filter_map(OptionSpec::named);
+    let known: Vec<&str> = named.flat_map(|named| named.known).map(|spec| spec.key).collect();
+    assert!(known.len() > 50, "{known:?}");
+    for key in known {
+        let name = key.strip_prefix("properties.").expect("it is a property");
+        assert!(section.contains(&format!("`{name}`")), "docs/kafka.md does not name {name}");
+    }
 }
 
 #[test]

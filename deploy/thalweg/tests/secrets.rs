@@ -14,7 +14,8 @@ use process::{Background, Outcome, Place, thalweg, wait_until};
 fn script(options: &str) -> String {
     format!(
         "CREATE TABLE k (a BIGINT) WITH ('connector' = 'kafka', 'topic' = 't', 'format' = 'json', \
-           'properties.bootstrap.servers' = '127.0.0.1:1', 'scan.startup.mode' = 'earliest-offset', {options});\n\
+           'properties.bootstrap.servers' = '127.0.0.1:1', 'scan.startup.mode' = 'earliest-offset', \
+           'properties.security.protocol' = 'SASL_SSL', 'properties.sasl.mechanism' = 'PLAIN', {options});\n\
          CREATE TABLE o (a BIGINT) WITH ('connector' = 'blackhole');\nINSERT INTO o SELECT a FROM k;"
     )
 }
@@ -30,9 +31,9 @@ fn text(path: &Path) -> &str {
 #[test]
 fn a_secret_that_is_nowhere_fails_the_job_with_all_that_there_is_to_know() {
     let secrets = tempfile::tempdir().expect("a directory");
-    let sql = script("'properties.sasl.password' = secret('kafka.pass-word')");
+    let sql = script("'properties.sasl.username' = 'u', 'properties.sasl.password' = secret('kafka.pass-word')");
     let variable = "THALWEG_SECRET_KAFKA_PASS_WORD";
-    let needs = "table k: option 'properties.sasl.password' needs secret 'kafka.pass-word'";
+    let needs = "option 'properties.sasl.password' needs secret 'kafka.pass-word'";
     let outcome = run(&Place::default(), &["--secrets", text(secrets.path())], &sql);
     let file = secrets.path().join("kafka.pass-word");
     let looked = format!("{needs}: it was not found: there is no file {}, and no variable {variable}", file.display());

@@ -16,6 +16,7 @@ use crate::{
     kept::KeptSessions,
     location::{Location, Places},
     notices::Notices,
+    redact::Hidden,
     secrets::Secrets,
     standard::{StandardInput, StandardOutput},
 };
@@ -66,6 +67,11 @@ impl ConnectorContext {
             // An outage may pass.
             Ok(Ok(_) | Err(_)) | Err(_) => Ok(()),
         }
+    }
+
+    /// For a table with these secrets.
+    pub(crate) fn hiding(&self, hidden: &Hidden) -> Self {
+        Self { notices: self.notices.hiding(hidden.clone()), ..self.clone() }
     }
 
     pub(crate) fn places(&self) -> Places<'_> {

@@ -6,6 +6,7 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use reqwest::redirect::Policy;
 use url::Url;
 
 /// What a request asks for.
@@ -100,10 +101,26 @@ pub trait HttpClient: Send + Sync + std::fmt::Debug {
     async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// Sends requests over the network.
-#[derive(Debug, Clone, Default)]
+/// How many redirects of a request are followed.
+const REDIRECTS_MAX: usize = 5;
+
+/// Sends requests over the network. Redirects are followed within a server only, and not for ever: elsewhere, a request would take
+/// credentials and rows to a server that no table names, and may reach what only this node can. The answer is then the redirect.
+#[derive(Debug, Clone)]
 pub struct ReqwestClient {
     client: reqwest::Client,
+}
+
+impl Default for ReqwestClient {
+    fn default() -> Self {
+        let policy = Policy::custom(|attempt| {
+            let is_same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+            if is_same && attempt.previous().len() <= REDIRECTS_MAX { attempt.follow() } else { attempt.stop() }
+        });
+        // It fails only where the system has no source of randomness, as `reqwest::Client::default` does too.
+        let client = reqwest::Client::builder().redirect(policy).build().expect("a client of TLS can be made");
+        Self { client }
+    }
 }
 
 #[async_trait]
@@ -184,6 +201,58 @@ mod tests {
             let body = "z".repeat(length);
             let (answer, _) = served(format!("{head}{length}\r\n\r\n{body}").into_bytes(), request).await;
             assert_eq!((answer.body.len(), answer.is_cut), (100, is_cut), "{length}");
+        }
+    }
+
+    /// Answers each request of one client with a redirect, or with `done` at the path `/done`. Gives the answer, and how many were asked.
+    async fn redirected(to: impl Fn(&str) -> String) -> (HttpAnswer, usize) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        #[allow(clippy::disallowed_methods, reason = "a test serves on the loopback")]
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let to = to(&address);
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let serve = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    assert!(stream.read_buf(&mut asked).await.expect("a request") > 0);
+                }
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let head = match asked.starts_with(b"GET /done ") {
+                    true => "200 OK".to_owned(),
+                    false => format!("307 Temporary Redirect\r\nlocation: {to}"),
+                };
+                let answer = format!("HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.expect("an answer");
+            }
+        };
+        let request = HttpRequest {
+            method: HttpMethod::Get,
+            url: format!("http://{address}/x"),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            timeout: Duration::from_secs(30),
+            answer_bytes_max: 100,
+        };
+        let client = ReqwestClient::default();
+        let answer = tokio::select! {
+            answer = client.send(request) => answer.expect("an answer"),
+            () = serve => unreachable!("it serves for ever"),
+        };
+        (answer, count.into_inner())
+    }
+
+    #[tokio::test]
+    async fn redirects_are_followed_within_a_server_and_not_for_ever() {
+        let (answer, asked) = redirected(|_| "/done".to_owned()).await;
+        assert_eq!((answer.status, asked), (200, 2));
+        let (answer, asked) = redirected(|_| "/again".to_owned()).await;
+        assert_eq!((answer.status, asked), (307, 1 + REDIRECTS_MAX));
+        for elsewhere in ["http://localhost:1/done", "https://127.0.0.1/done", "file:///etc/passwd"] {
+            let (answer, asked) = redirected(|_| elsewhere.to_owned()).await;
+            assert_eq!((answer.status, asked), (307, 1), "{elsewhere}");
         }
     }
 

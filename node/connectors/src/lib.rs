@@ -39,6 +39,7 @@ mod parquet;
 mod print;
 mod protobuf;
 mod random;
+mod redact;
 mod reveal;
 mod secrets;
 mod side_output;

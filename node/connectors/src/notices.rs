@@ -7,6 +7,8 @@ use std::{
 
 use thalweg_types::JobId;
 
+use crate::redact::Hidden;
+
 /// After this many notices the log of given ones is cleared; each may then be given again.
 const TOLD_MAX: usize = 10_000;
 
@@ -14,6 +16,7 @@ const TOLD_MAX: usize = 10_000;
 #[derive(Debug, Clone, Default)]
 pub struct Notices {
     told: Arc<Mutex<BTreeSet<Told>>>,
+    hidden: Hidden,
 }
 
 /// Job, table, and subject.
@@ -28,6 +31,11 @@ pub(crate) struct TableNotices {
 }
 
 impl Notices {
+    /// The same log, for a table with these secrets.
+    pub(crate) fn hiding(&self, hidden: Hidden) -> Self {
+        Self { told: self.told.clone(), hidden }
+    }
+
     /// The notices of a table, and of its job if that is known.
     pub(crate) fn of(&self, job: Option<JobId>, table: &str) -> TableNotices {
         TableNotices { notices: self.clone(), job, table: table.to_owned() }
@@ -44,7 +52,7 @@ impl TableNotices {
         if told.insert((self.job, self.table.clone(), about.to_owned())) {
             drop(told);
             let (job, text) = (self.job.map(|job| job.0), text());
-            tracing::warn!(target: "thalweg::notice", job, "table {}: {text}", self.table);
+            tracing::warn!(target: "thalweg::notice", job, "{}", self.said(text));
         }
     }
 
@@ -54,8 +62,13 @@ impl TableNotices {
         if told.remove(&(self.job, self.table.clone(), about.to_owned())) {
             drop(told);
             let (job, text) = (self.job.map(|job| job.0), text());
-            tracing::info!(target: "thalweg::notice", job, "table {}: {text}", self.table);
+            tracing::info!(target: "thalweg::notice", job, "{}", self.said(text));
         }
+    }
+
+    /// A notice as it is logged.
+    pub(crate) fn said(&self, text: String) -> String {
+        format!("table {}: {}", self.table, self.notices.hidden.text(text))
     }
 
     /// Logs the columns that no record of an input has.

@@ -1,4 +1,5 @@
-//! Opens a table's connector as a source, a sink writer or a committer, with the contents of its secrets in place.
+//! Opens a table's connector as a source, a sink writer or a committer, with the contents of its secrets in place, and
+//! sees to it that nothing else is told of them (`redact`).
 
 use arrow::datatypes::SchemaRef;
 use thalweg_types::{
@@ -11,7 +12,11 @@ use crate::{
     CommitterIdentity, ConnectorError, SinkCommitter, SinkSubtask, SinkWriter, Source, SourceIdentity, blackhole,
     connector::{Connector, Sink, SinkTable, SourceTable},
     context::ConnectorContext,
-    datagen, filesystem, http, kafka, nexmark, print, reveal, stdin, values,
+    datagen, filesystem, http, kafka, nexmark,
+    notices::TableNotices,
+    print,
+    redact::{self, Hidden},
+    reveal, stdin, values,
 };
 
 /// All connectors; each has a spec of its name in `thalweg_types::connector`.
@@ -59,11 +64,15 @@ fn open(
     identity: Option<SourceIdentity>,
     context: &ConnectorContext,
 ) -> Result<Box<dyn Source>, ConnectorError> {
-    let spec = &*reveal::of_source(spec, &*context.secrets)?;
+    let spec = &*reveal::of_source(spec, context)?;
+    let hidden = Hidden::of(&spec.connector);
+    let context = &context.hiding(&hidden);
     let source = find(&spec.connector).and_then(|connector| connector.source);
     let open = source.ok_or_else(|| unable(&spec.table, &spec.connector, "read"))?;
     let notices = context.notices.of(identity.as_ref().map(|identity| identity.job), &spec.table);
-    open(SourceTable { spec, batch_rows: settings.batch_rows, identity, notices, context })
+    tell_written(&spec.connector, &notices);
+    let opened = open(SourceTable { spec, batch_rows: settings.batch_rows, identity, notices, context });
+    opened.map_err(|error| hidden.error(error)).map(|opened| redact::source(hidden, opened))
 }
 
 /// Opens a writer of one subtask's share of a table.
@@ -76,8 +85,12 @@ pub fn open_sink_writer(
     subtask: SinkSubtask,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-    let spec = &*reveal::of_sink(spec, &*context.secrets)?;
-    (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, subtask)
+    let spec = &*reveal::of_sink(spec, context)?;
+    let hidden = Hidden::of(&spec.connector);
+    let context = &context.hiding(&hidden);
+    tell_written(&spec.connector, &context.notices.of(Some(subtask.identity.job), &spec.table));
+    let opened = (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, subtask);
+    opened.map_err(|error| hidden.error(error)).map(|opened| redact::writer(hidden, opened))
 }
 
 /// Opens the committer of a table.
@@ -90,8 +103,11 @@ pub fn open_sink_committer(
     identity: CommitterIdentity,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
-    let spec = &*reveal::of_sink(spec, &*context.secrets)?;
-    (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context }, identity)
+    let spec = &*reveal::of_sink(spec, context)?;
+    let hidden = Hidden::of(&spec.connector);
+    let context = &context.hiding(&hidden);
+    let opened = (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context }, identity);
+    opened.map_err(|error| hidden.error(error)).map(|opened| redact::committer(hidden, opened))
 }
 
 /// Asks a table's destination, before a job runs, whether it can be written. Called once, on one node. `patient` says that the
@@ -105,9 +121,18 @@ pub async fn check_sink(
     patient: bool,
     context: &ConnectorContext,
 ) -> Result<(), ConnectorError> {
-    let spec = &*reveal::of_sink(spec, &*context.secrets)?;
+    let spec = &*reveal::of_sink(spec, context)?;
     let Some(check) = sink_of(spec)?.check else { return Ok(()) };
-    check(SinkTable { spec, schema: &schema, context }, patient).await
+    let hidden = Hidden::of(&spec.connector);
+    let context = &context.hiding(&hidden);
+    check(SinkTable { spec, schema: &schema, context }, patient).await.map_err(|error| hidden.error(error))
+}
+
+/// Tells of secrets that stand in the script.
+fn tell_written(connector: &TableConnector, notices: &TableNotices) {
+    for option in redact::written(connector) {
+        notices.tell(&format!("secret {option}"), || redact::written_notice(connector, option));
+    }
 }
 
 fn find(connector: &TableConnector) -> Option<&'static Connector> {

@@ -1,44 +1,87 @@
-//! Puts the contents of secrets in place of their names, on the node that opens a table.
+//! Puts the contents of secrets in place of their names, on the node that opens a table, and the files that options name in the form in
+//! which the system reaches them.
 //!
 //! ```text
-//! graph: 'password' = secret('db') --Secrets::resolve--> options of a copy, which the connector alone sees
+//! graph: 'password' = secret('db')    --Secrets::resolve---------> options of a copy, which the connector alone sees
+//!        'ca.location' = 'links/ca'   --AllowedPaths, opened-----> '/etc/kafka/ca.pem'
 //! ```
+//!
+//! A file is checked like every path that a table names, and opened once: clients that are given a path say of what they cannot read
+//! little or nothing.
 //!
 //! They are read each time that a table is opened, so an attempt finds what has changed since the one before. The copy keeps the
 //! names: by them `Debug` and errors know which of its values are nothing to show.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 use thalweg_types::{
-    connector::{TableConnector, find, is_secret_name},
+    connector::{OptionType, TableConnector, find, is_secret_name},
     graph::{SinkOperator, SourceOperator},
 };
 
 use crate::{
-    ConnectorError,
+    AllowedPaths, ConnectorContext, ConnectorError,
     secrets::{SecretError, Secrets},
 };
 
-/// The operator with the contents of its secrets in place.
+/// The operator with the contents of its secrets in place, and its files found.
 pub(crate) fn of_source<'a>(
     spec: &'a SourceOperator,
-    secrets: &dyn Secrets,
+    context: &ConnectorContext,
 ) -> Result<Cow<'a, SourceOperator>, ConnectorError> {
-    Ok(match revealed(&spec.table, &spec.connector, secrets)? {
+    Ok(match in_place(&spec.table, &spec.connector, context)? {
         Some(connector) => Cow::Owned(SourceOperator { connector, ..spec.clone() }),
         None => Cow::Borrowed(spec),
     })
 }
 
-/// The operator with the contents of its secrets in place.
+/// As `of_source`.
 pub(crate) fn of_sink<'a>(
     spec: &'a SinkOperator,
-    secrets: &dyn Secrets,
+    context: &ConnectorContext,
 ) -> Result<Cow<'a, SinkOperator>, ConnectorError> {
-    Ok(match revealed(&spec.table, &spec.connector, secrets)? {
+    Ok(match in_place(&spec.table, &spec.connector, context)? {
         Some(connector) => Cow::Owned(SinkOperator { connector, ..spec.clone() }),
         None => Cow::Borrowed(spec),
     })
+}
+
+/// `None`: it has no secrets and names no files.
+fn in_place(
+    table: &str,
+    connector: &TableConnector,
+    context: &ConnectorContext,
+) -> Result<Option<TableConnector>, ConnectorError> {
+    let revealed = revealed(table, connector, &*context.secrets)?;
+    let files = files_of(table, revealed.as_ref().unwrap_or(connector), &context.allowed)?;
+    if revealed.is_none() && files.is_empty() {
+        return Ok(None);
+    }
+    let mut in_place = revealed.unwrap_or_else(|| connector.clone());
+    in_place.options.extend(files);
+    Ok(Some(in_place))
+}
+
+/// The files that options name, as the system reaches them.
+fn files_of(
+    table: &str,
+    connector: &TableConnector,
+    allowed: &AllowedPaths,
+) -> Result<Vec<(String, String)>, ConnectorError> {
+    let Some(spec) = find(&connector.name) else { return Ok(Vec::new()) };
+    let names_file = |key: &str| spec.option(key).is_some_and(|spec| spec.kind == OptionType::File);
+    let mut files = Vec::new();
+    for (key, path) in connector.options.iter().filter(|(key, _)| names_file(key)) {
+        let wrong = |reason: String| {
+            let reason = format!("option '{key}' = '{path}': {reason}");
+            ConnectorError::Config { table: table.to_owned(), reason }
+        };
+        let reach = allowed.check_local(Path::new(path)).map_err(|error| wrong(error.to_string()))?;
+        reach.open().map_err(|error| wrong(format!("the file cannot be read: {error}")))?;
+        let reached = reach.path().to_str().ok_or_else(|| wrong("it leads to a path that is not UTF-8".to_owned()))?;
+        files.push((key.clone(), reached.to_owned()));
+    }
+    Ok(files)
 }
 
 /// `None`: it has no secrets.
@@ -52,8 +95,11 @@ fn revealed(
     }
     let mut revealed = connector.clone();
     for (option, name) in &connector.secrets {
-        let content = if is_secret_name(name) { secrets.resolve(name) } else { Err(SecretError::Name) };
-        let content = content.and_then(|content| fitting(connector, option, content));
+        let content = match (takes_secret(connector, option), is_secret_name(name)) {
+            (false, _) => Err(SecretError::Misplaced),
+            (true, false) => Err(SecretError::Name),
+            (true, true) => secrets.resolve(name),
+        };
         let content = content.map_err(|source| ConnectorError::Secret {
             table: table.to_owned(),
             option: option.clone(),
@@ -65,83 +111,11 @@ fn revealed(
     Ok(Some(revealed))
 }
 
-/// Checks the content as the planner checks values that stand in the script.
-fn fitting(connector: &TableConnector, option: &str, content: String) -> Result<String, SecretError> {
+/// Whether the option can be a secret, as the planner checks too.
+fn takes_secret(connector: &TableConnector, option: &str) -> bool {
     let spec = find(&connector.name).and_then(|connector| connector.option(option));
-    match spec.and_then(|spec| spec.refuses(&content)) {
-        Some(reason) => {
-            Err(SecretError::Content { place: "its content".to_owned(), reason: format!("is wrong: {reason}") })
-        }
-        None => Ok(content),
-    }
+    spec.is_some_and(|spec| spec.takes_secret(option))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use thalweg_types::{job::FailureKind, text::with_causes};
-
-    use super::*;
-    use crate::{
-        NoSecrets,
-        testing::{sink, source},
-    };
-
-    #[derive(Debug)]
-    struct Given(BTreeMap<&'static str, &'static str>);
-
-    impl Secrets for Given {
-        fn resolve(&self, name: &str) -> Result<String, SecretError> {
-            let content = self.0.get(name).map(|content| (*content).to_owned());
-            content.ok_or_else(|| SecretError::Missing { looked: format!("there is no file /s/{name}") })
-        }
-    }
-
-    fn with_secret(option: &str, name: &str) -> SourceOperator {
-        let schema = std::sync::Arc::new(arrow::datatypes::Schema::empty());
-        let mut spec = source("kafka", &[("topic", "t")], schema);
-        spec.connector.secrets.insert(option.to_owned(), name.to_owned());
-        spec
-    }
-
-    #[test]
-    fn contents_are_put_in_place_of_names_and_never_shown() {
-        let spec = with_secret("properties.sasl.username", "user");
-        let secrets = Given([("user", "hunter2")].into());
-        let revealed = of_source(&spec, &secrets).unwrap();
-        assert_eq!(revealed.connector.option("properties.sasl.username"), Some("hunter2"));
-        assert_eq!(spec.connector.option("properties.sasl.username"), None, "the graph's stays as it is");
-        let debug = format!("{revealed:?}");
-        assert!(debug.contains("secret('user')") && !debug.contains("hunter2"), "{debug}");
-    }
-
-    #[test]
-    fn what_has_no_secrets_is_not_copied() {
-        let spec = sink("print", &[]);
-        assert!(matches!(of_sink(&spec, &NoSecrets).unwrap(), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn a_missing_secret_is_named_with_its_table_and_option_and_where_it_was_looked_for() {
-        let error = of_source(&with_secret("properties.sasl.password", "db"), &Given(BTreeMap::new())).unwrap_err();
-        assert_eq!(
-            with_causes(&error),
-            "table t: option 'properties.sasl.password' needs secret 'db': it was not found: there is no file /s/db"
-        );
-        assert_eq!(error.failure_kind(), FailureKind::Data, "another attempt would find no more");
-        let spec = with_secret("properties.sasl.password", "../etc/passwd");
-        let error = of_source(&spec, &Given([("../etc/passwd", "x")].into())).unwrap_err();
-        assert!(with_causes(&error).ends_with("this cannot be the name of a secret"), "{error:?}");
-    }
-
-    #[test]
-    fn contents_are_checked_like_values_and_not_quoted() {
-        let spec = with_secret("properties.isolation.level", "level");
-        let error = with_causes(&of_source(&spec, &Given([("level", "hunter2")].into())).unwrap_err());
-        assert!(
-            error.contains("expected one of read_committed, read_uncommitted") && !error.contains("hunter2"),
-            "{error}"
-        );
-    }
-}
+mod tests;

@@ -52,12 +52,15 @@ pub enum SecretError {
     /// The graph has a name that no planner lets pass.
     #[error("this cannot be the name of a secret")]
     Name,
+    /// The graph has a secret where no planner lets one pass: the value may be shown to people.
+    #[error("this option cannot be a secret")]
+    Misplaced,
 }
 
 impl SecretError {
     pub(crate) fn failure_kind(&self) -> FailureKind {
         match self {
-            Self::Missing { .. } | Self::Content { .. } | Self::Name => FailureKind::Data,
+            Self::Missing { .. } | Self::Content { .. } | Self::Name | Self::Misplaced => FailureKind::Data,
             // It may be just about to be replaced.
             Self::Read { .. } => FailureKind::Operator,
         }

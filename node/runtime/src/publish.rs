@@ -162,9 +162,23 @@ fn settings_of(graph: &JobGraph) -> Result<JobSettings, Failure> {
 }
 
 fn table_failure(table: &str, error: &ConnectorError) -> Failure {
-    Failure { kind: error.failure_kind(), message: format!("table {table} failed: {}", with_causes(error)) }
+    let told = with_causes(error);
+    let told = told.strip_prefix(&format!("table {table}: ")).unwrap_or(&told);
+    Failure { kind: error.failure_kind(), message: format!("table {table} failed: {told}") }
 }
 
 fn data_failure(message: String) -> Failure {
     Failure { kind: FailureKind::Data, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_its_table_once() {
+        let of = |table: &str| ConnectorError::Config { table: table.to_owned(), reason: "no".to_owned() };
+        assert_eq!(table_failure("t", &of("t")).message, "table t failed: no");
+        assert_eq!(table_failure("t", &of("tt")).message, "table t failed: table tt: no");
+    }
 }

@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod addresses;
 mod blackhole;
 mod datagen;
 mod filesystem;
 mod format;
 mod http;
 mod kafka;
+mod kind;
 mod nexmark;
+mod offsets;
 mod option;
 mod parts;
 mod print;
@@ -22,13 +25,16 @@ mod secret;
 mod stdin;
 mod values;
 
+pub use addresses::no_http;
 pub use format::{FORMATS, MESSAGE_FORMATS};
-pub use kafka::parse_partition_offsets;
+pub use kafka::{SINK_TIMEOUT_MIN, TRANSACTIONAL_PREFIX_BYTES_MAX, is_topic_name};
+pub use kind::{NamedOptions, OptionType};
+pub use offsets::parse_partition_offsets;
 pub use parts::{
     EXCEPT_KEY, FORMAT, KEY_FIELDS, KEY_FIELDS_PREFIX, KEY_FORMAT, KEY_PREFIX, KEYED_OPTIONS, PartColumns, Parts,
     VALUE_FIELDS_INCLUDE, VALUE_FORMAT, VALUE_PREFIX,
 };
-pub use rule::Rule;
+pub use rule::{Check, Rule};
 pub use secret::{HIDDEN, SECRET_NAME_BYTES_MAX, is_secret, is_secret_name, is_secret_option};
 
 /// The connectors that a table can name.
@@ -191,27 +197,6 @@ impl TableConnector {
     }
 }
 
-/// The type of an option's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OptionType {
-    /// Any text.
-    Text,
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number from 0.
-    Integer,
-    /// A number.
-    Number,
-    /// A duration such as `10 s`.
-    Duration,
-    /// A size such as `64 MiB`.
-    Bytes,
-    /// Offsets such as `partition:0,offset:42;partition:1,offset:300`.
-    PartitionOffsets,
-    /// One of these words.
-    OneOf(&'static [&'static str]),
-}
-
 /// One option of a connector or format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptionSpec {
@@ -223,7 +208,7 @@ pub struct OptionSpec {
     pub default: &'static str,
     /// Whether the table must give it.
     pub required: bool,
-    /// Whether its value can be `secret('name')`. A value that stands in the script is not shown to people.
+    /// Whether its value can be `secret('name')`, that of a key with `.*` if the key is that of a secret (`takes_secret`). A value that stands in the script is not shown to people.
     pub secret: bool,
     /// Its description, one sentence.
     pub doc: &'static str,
@@ -437,6 +422,8 @@ pub enum Fields {
     Named,
     /// By their order, unless a file names its columns. A reader needs `TABLE_COLUMNS`.
     Ordered,
+    /// The whole record is the value of the only column.
+    Only,
 }
 
 /// A format and its options.
@@ -466,48 +453,6 @@ pub fn find(name: &str) -> Option<&'static ConnectorSpec> {
 #[must_use]
 pub fn find_format(name: &str) -> Option<&'static FormatSpec> {
     FORMATS.iter().find(|spec| spec.name == name)
-}
-
-impl OptionSpec {
-    /// Whether this spec covers a key.
-    #[must_use]
-    pub fn covers(&self, key: &str) -> bool {
-        match self.key.strip_suffix('*') {
-            Some(prefix) => key.starts_with(prefix) && key.len() > prefix.len(),
-            None => self.key == key,
-        }
-    }
-
-    /// Why a value is refused; `None` if it fits.
-    #[must_use]
-    pub fn refuses(&self, value: &str) -> Option<String> {
-        use crate::settings::{parse_bytes, parse_duration};
-        let fits = match self.kind {
-            OptionType::Text => true,
-            OptionType::Boolean => matches!(value, "true" | "false"),
-            OptionType::Integer => value.parse::<u64>().is_ok(),
-            OptionType::Number => value.parse::<f64>().is_ok_and(f64::is_finite),
-            OptionType::Duration => parse_duration(value).is_some(),
-            OptionType::Bytes => parse_bytes(value).is_some(),
-            OptionType::PartitionOffsets => parse_partition_offsets(value).is_some(),
-            OptionType::OneOf(words) => words.contains(&value),
-        };
-        if fits {
-            return None;
-        }
-        Some(match self.kind {
-            OptionType::Text => unreachable!("any text fits"),
-            OptionType::Boolean => "expected true or false".to_owned(),
-            OptionType::Integer => "expected a whole number from 0".to_owned(),
-            OptionType::Number => "expected a number".to_owned(),
-            OptionType::Duration => "expected a duration such as '10 s'".to_owned(),
-            OptionType::Bytes => "expected a size such as '64 MiB'".to_owned(),
-            OptionType::PartitionOffsets => {
-                "expected offsets such as 'partition:0,offset:42;partition:1,offset:300'".to_owned()
-            }
-            OptionType::OneOf(words) => format!("expected one of {}", words.join(", ")),
-        })
-    }
 }
 
 #[cfg(test)]

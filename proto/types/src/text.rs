@@ -47,7 +47,11 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.map(ToString::to_string).fold(error.to_string(), |text, cause| match text.ends_with(&cause) {
         true => text,
-        false => format!("{text}: {cause}"),
+        false => {
+            // "table t failed: table t: no" says nothing more than without the second.
+            let named = text.strip_suffix(" failed").and_then(|named| cause.strip_prefix(named)?.strip_prefix(": "));
+            format!("{text}: {}", named.unwrap_or(&cause))
+        }
     })
 }
 

@@ -16,7 +16,10 @@
 //! snapshot when a write of it names their generation, which also drops the pieces of others. Format 1 had no pieces.
 
 use std::{
-    fmt, io,
+    fmt,
+    fs::{OpenOptions, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     thread::JoinHandle,
@@ -37,6 +40,8 @@ const FORMAT_MIN: u32 = 1;
 /// How much of a snapshot one transaction writes. The driver may wait for it.
 const PIECE_BYTES: usize = 1 << 20;
 const FILE: &str = "raft.redb";
+/// Nobody but the file's user may read it.
+const PRIVATE: u32 = 0o600;
 /// Redb reads little here after the start. Its default of a gigabyte would be waste.
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -136,6 +141,15 @@ impl LogStore for RedbStore {
     }
 }
 
+/// Sees to it that the file is its user's alone: jobs are kept as they were submitted, with what passwords stand in them. Creates it
+/// empty if it is missing.
+fn keep_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(path)?;
+    let is_private = file.metadata()?.permissions().mode() & 0o777 == PRIVATE;
+    if is_private { Ok(()) } else { file.set_permissions(Permissions::from_mode(PRIVATE)) }
+}
+
 fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
         path: path.display().to_string(),
@@ -153,6 +167,7 @@ fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> 
         }
         error => failed(error.into()),
     };
+    keep_private(path).map_err(|error| failed(error.into()))?;
     let mut database = builder.create(path).map_err(refuse)?;
     // Every page is checked once: a member that forgot a vote is worse than one that does not start.
     if !database.check_integrity().map_err(refuse)? {

@@ -234,6 +234,20 @@ fn a_store_of_the_first_format_is_read() {
     assert_eq!(runtime.block_on(store.load()).expect("loads"), stored);
 }
 
+/// Jobs may have passwords in them.
+#[test]
+fn nobody_but_its_user_reads_the_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join(RedbStore::FILE);
+    let mode = || std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o777;
+    drop(RedbStore::open(directory.path()).expect("opens"));
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("its mode can be set");
+    drop(RedbStore::open(directory.path()).expect("opens"));
+    assert_eq!(mode(), 0o600, "nor one that an older version has made");
+}
+
 /// Truncating a file or flipping bits in it makes it refused, or it reads as it was. Nothing panics, and nothing is
 /// forgotten.
 #[test]

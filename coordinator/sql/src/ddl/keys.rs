@@ -1,7 +1,10 @@
 //! Checks which columns of a table are in the keys of its records.
 
 use sqlparser::tokenizer::Location;
-use thalweg_types::connector::{EXCEPT_KEY, KEY_FIELDS, KEY_FIELDS_PREFIX, KEY_FORMAT, VALUE_FIELDS_INCLUDE};
+use thalweg_types::connector::{
+    EXCEPT_KEY, FORMAT, Fields, KEY_FIELDS, KEY_FIELDS_PREFIX, KEY_FORMAT, TableConnector, VALUE_FIELDS_INCLUDE,
+    VALUE_FORMAT,
+};
 
 use super::written::Written;
 use crate::{
@@ -14,7 +17,10 @@ pub(super) fn check(options: &[Written], columns: &[Column]) -> Result<()> {
     let given = |key: &str| options.iter().find(|option| option.key == key);
     let prefix = given(KEY_FIELDS_PREFIX);
     let fields = match (given(KEY_FORMAT), given(KEY_FIELDS)) {
-        (None, None) => return needs_format(prefix),
+        (None, None) => {
+            let excepts = given(VALUE_FIELDS_INCLUDE).filter(|include| include.value == EXCEPT_KEY);
+            return needs_format(prefix.or(excepts));
+        }
         (None, fields) => return needs_format(fields),
         (Some(format), None) => {
             let message = format!("option '{KEY_FORMAT}' needs '{KEY_FIELDS}', the columns that are in the key");
@@ -37,6 +43,25 @@ pub(super) fn check(options: &[Written], columns: &[Column]) -> Result<()> {
             return Err(refused(fields.value_at, &format!("column '{name}' is named twice")));
         }
         names.push(name);
+    }
+    Ok(())
+}
+
+/// Refuses several columns, or none, in a key or value that is one column's value.
+pub(super) fn check_only(options: &[Written], connector: &TableConnector, columns: &[Column]) -> Result<()> {
+    let is_plain = |column: &&Column| column.is_physical() && column.metadata.is_none();
+    let in_key = connector.key_fields();
+    let is_in_value = |name: &str| connector.is_key_in_value() || !in_key.contains(&name);
+    let in_value = columns.iter().filter(is_plain).filter(|column| is_in_value(column.field.name())).count();
+    let parts = [
+        (connector.key_format(), in_key.len(), &[KEY_FORMAT][..], "key"),
+        (connector.value_format(), in_value, &[FORMAT, VALUE_FORMAT][..], "value"),
+    ];
+    for (format, count, keys, part) in parts {
+        let Some(format) = format.filter(|format| format.fields == Fields::Only && count != 1) else { continue };
+        let Some(given) = options.iter().find(|option| keys.contains(&option.key.as_str())) else { continue };
+        let message = format!("format '{}' is of one column, and the {part} has {count}", format.name);
+        return Err(SqlError::at(given.value_at, message).with_hint(format.doc));
     }
     Ok(())
 }

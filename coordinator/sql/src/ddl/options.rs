@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use sqlparser::tokenizer::Location;
+use thalweg_functions::WholePattern;
 use thalweg_types::connector::{
-    CONNECTORS, ConnectorSpec, FORMAT, FormatSpec, KEY_FORMAT, KEY_PREFIX, KEYED_OPTIONS, OptionSpec, TableConnector,
-    VALUE_FORMAT, VALUE_PREFIX, find_format, is_secret,
+    CONNECTORS, ConnectorSpec, FORMAT, FormatSpec, KEY_FORMAT, KEY_PREFIX, KEYED_OPTIONS, OptionSpec, OptionType,
+    TableConnector, VALUE_FORMAT, VALUE_PREFIX, find_format, is_secret,
 };
 
 use super::written::Written;
@@ -93,7 +94,7 @@ impl Known {
 
     fn find(&self, key: &str) -> Option<&'static OptionSpec> {
         let of = |format: Option<&'static FormatSpec>, key: &str| format?.options.iter().find(|spec| spec.covers(key));
-        self.own().find(|spec| spec.covers(key)).or_else(|| match self.spec.keys {
+        self.own().find_map(|spec| spec.of(key)).or_else(|| match self.spec.keys {
             true => match key.strip_prefix(KEY_PREFIX) {
                 Some(key) => of(self.key, key),
                 None => of(self.value, key.strip_prefix(VALUE_PREFIX).unwrap_or(key)),
@@ -123,12 +124,16 @@ impl Known {
             None => return Err(self.unknown(option)),
         };
         if option.is_secret {
-            return if spec.secret { Ok(()) } else { Err(self.no_secret(option)) };
+            return if spec.takes_secret(key) { Ok(()) } else { Err(self.no_secret(option)) };
         }
         if (key == "path" || key.ends_with(".path")) && option.value.trim().is_empty() {
             return Err(SqlError::at(option.value_at, format!("option '{key}' is empty")));
         }
-        let Some(reason) = spec.refuses(&option.value) else { return Ok(()) };
+        let pattern = || {
+            let failed = |value: &str| WholePattern::new(value).err().map(|error| error.to_string());
+            if spec.kind == OptionType::Pattern { failed(&option.value) } else { None }
+        };
+        let Some(reason) = spec.refuses(&option.value).or_else(pattern) else { return Ok(()) };
         let shown = if is_secret(Some(self.spec), key, &option.value) {
             String::new()
         } else {
@@ -143,7 +148,24 @@ impl Known {
         if self.spec.keys && self.key.is_none() && key.starts_with(KEY_PREFIX) && is_of_formats(key) {
             return SqlError::at(option.key_at, format!("option '{key}' needs '{KEY_FORMAT}'"));
         }
+        if let Some(why) = self.spec.refuses_key(key) {
+            return SqlError::at(option.key_at, format!("option '{key}' {why}"));
+        }
+        if let Some(all) = self.own().find(|spec| spec.covers(key)).and_then(OptionSpec::named) {
+            let message = format!("unknown option '{key}' of connector '{}'", self.spec.name);
+            let known = || self.own().map(|spec| spec.key).chain(all.known.iter().map(|spec| spec.key));
+            let hint = format!("what can be set is {}", alike(key, all.known).join(", "));
+            return SqlError::at(option.key_at, message).with_hint(hint).with_suggestion(key, known());
+        }
         let format = if key.starts_with(KEY_PREFIX) { self.key } else { self.value };
+        let other = prefix.filter(|prefix| self.spec.formats.contains(prefix)).and_then(find_format);
+        if let (Some(own), Some(other)) = (format, other.filter(|other| Some(other.name) != format.map(|own| own.name)))
+        {
+            let what =
+                if key.starts_with(KEY_PREFIX) && self.spec.keys { "this table's key has" } else { "this table has" };
+            let message = format!("option '{key}' is of format '{}', and {what} format '{}'", other.name, own.name);
+            return SqlError::at(option.key_at, message);
+        }
         let what = match format.filter(|format| Some(format.name) == prefix) {
             Some(format) => format!("format '{}'", format.name),
             None => format!("connector '{}'", self.spec.name),
@@ -161,9 +183,13 @@ impl Known {
     fn no_secret(&self, option: &Written) -> SqlError {
         let error = SqlError::at(option.value_at, format!("option '{}' cannot be a secret", option.key));
         let keys: Vec<String> = self.keys().into_iter().filter_map(|(key, secret)| secret.then_some(key)).collect();
-        match keys.is_empty() {
-            true => error.with_hint(format!("connector '{}' has no option that can", self.spec.name)),
-            false => error.with_hint(format!("what can is {}", keys.join(", "))),
+        let all = self.own().find(|spec| spec.covers(&option.key)).filter(|spec| spec.named().is_some());
+        match (all, keys.is_empty()) {
+            (Some(all), _) => {
+                error.with_hint(format!("of {} passwords, keys, certificates, tokens and names of users can", all.key))
+            }
+            (None, true) => error.with_hint(format!("connector '{}' has no option that can", self.spec.name)),
+            (None, false) => error.with_hint(format!("what can is {}", keys.join(", "))),
         }
     }
 
@@ -187,6 +213,14 @@ impl Known {
             None => Ok(()),
         }
     }
+}
+
+/// The keys of options that begin like this one, up to their second dot; all, if there are none.
+fn alike(key: &str, options: &'static [OptionSpec]) -> Vec<&'static str> {
+    let beginning = |key: &str| key.split('.').take(2).map(str::to_owned).collect::<Vec<String>>();
+    let keys = || options.iter().map(|spec| spec.key);
+    let alike: Vec<&str> = keys().filter(|known| beginning(known) == beginning(key)).collect();
+    if alike.is_empty() { keys().collect() } else { alike }
 }
 
 /// The format of a table's records, which the connector may need.

@@ -49,6 +49,7 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
     check_column_options(&create.options, &columns)?;
     if spec.keys {
         keys::check(&create.options, &columns)?;
+        keys::check_only(&create.options, &connector, &columns)?;
     }
     check_replay(&create.options, &connector)?;
     if spec.options.iter().any(|option| option.key == "fields.*") {

@@ -159,7 +159,7 @@ fn output_needs(
 /// names.
 fn declared_columns(table: &Table) -> HashMap<String, String> {
     let formats = [table.connector.value_format(), table.connector.key_format()];
-    if !formats.into_iter().flatten().any(|format| format.fields == Fields::Ordered) {
+    if !formats.into_iter().flatten().any(|format| matches!(format.fields, Fields::Ordered | Fields::Only)) {
         return HashMap::new();
     }
     let declared = table.columns.iter().filter(|column| column.is_physical() && column.metadata.is_none());

@@ -66,8 +66,16 @@ fn formats_that_are_missing_or_given_twice_are_refused() {
 #[test]
 fn options_of_formats_are_checked_by_their_part() {
     let both = "'value.format' = 'csv', 'key.format' = 'json', 'key.fields' = 'c'";
-    refused_at(&format!("{both}, 'key.csv.header' = 'true'"), "'key.csv.header'", "unknown option 'key.csv.header'");
-    refused_at(&format!("{both}, 'json.timestamp-format' = 'sql'"), "'json.timestamp-format'", "unknown option");
+    refused_at(
+        &format!("{both}, 'key.csv.header' = 'true'"),
+        "'key.csv.header'",
+        "'key.csv.header' is of format 'csv', and this table's key has format 'json'",
+    );
+    refused_at(
+        &format!("{both}, 'json.timestamp-format' = 'sql'"),
+        "'json.timestamp-format'",
+        "is of format 'json', and this table has format 'csv'",
+    );
     let misspelt = format!("{both}, 'key.json.timestamp-fromat' = 'sql'");
     refused_at(
         &misspelt,

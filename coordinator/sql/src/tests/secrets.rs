@@ -3,8 +3,11 @@
 use super::{TOPIC, explained, plan_text, refusals::refused};
 use crate::without_secrets;
 
+/// Without these a client would ignore who it is.
+const SASL: &str = "'properties.security.protocol' = 'SASL_SSL', 'properties.sasl.mechanism' = 'PLAIN'";
+
 fn declared(option: &str) -> String {
-    format!("CREATE TABLE x (a INT) WITH {TOPIC}, 'format' = 'json', {option})")
+    format!("CREATE TABLE x (a INT) WITH {TOPIC}, {SASL}, 'format' = 'json', {option})")
 }
 
 #[track_caller]
@@ -29,7 +32,7 @@ fn the_graph_has_the_name_alone() {
 
 #[test]
 fn explain_shows_names_of_secrets_and_hides_those_that_are_written_out() {
-    let both = "'properties.sasl.password' = 'hunter2', 'properties.ssl.key.password' = secret('key'), 'properties.client.id' = 'me'";
+    let both = "'properties.sasl.username' = 'me', 'properties.sasl.password' = 'hunter2', 'properties.ssl.key.password' = secret('key')";
     let tables = declared(both);
     let text = explained(plan_text(&format!("{tables}; INSERT INTO x SELECT a FROM x; EXPLAIN SELECT a FROM x")));
     let shown = "(kafka, 'properties.sasl.password' = '***', 'properties.ssl.key.password' = secret('key'))";
@@ -46,6 +49,9 @@ fn explain_shows_names_of_secrets_and_hides_those_that_are_written_out() {
 fn only_options_that_can_be_secrets_take_names() {
     let words = "option 'topic-pattern' cannot be a secret (what can is properties.*)";
     refused_at("'topic-pattern' = secret('x')", "secret(", words);
+    let words =
+        "'properties.socket.timeout.ms' cannot be a secret (of properties.* passwords, keys, certificates, tokens";
+    refused_at("'properties.socket.timeout.ms' = secret('x')", "secret(", words);
     refused_at("'scan.bounded.mode' = secret('x')", "secret(", "cannot be a secret");
     let none = "CREATE TABLE x (a INT) WITH ('connector' = 'datagen', 'seed' = secret('x'))";
     refused(none, 64, "option 'seed' cannot be a secret (connector 'datagen' has no option that can)");

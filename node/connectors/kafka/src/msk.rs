@@ -23,6 +23,10 @@ pub const VARIABLES: &[&str] = &[
     "AWS_SHARED_CREDENTIALS_FILE",
     "HOME",
 ];
+/// What is said whatever is missing, with what was found in the last place behind it.
+const NO_CREDENTIALS: &str = "the node has no credentials of AWS: it needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with \
+    AWS_SESSION_TOKEN if they expire), or a file with keys at AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials, by \
+    AWS_PROFILE; roles of instances and web identities are not asked for:";
 /// How long brokers take a token, in seconds: as long as AWS's libraries let it be.
 const VALID_SECONDS: u32 = 900;
 const SERVICE: &str = "kafka-cluster";
@@ -81,13 +85,11 @@ impl MskTokens {
         let default = || of("HOME").map(|home| PathBuf::from(home).join(".aws/credentials"));
         let file = of("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from).or_else(default);
         let denied = |reason: String| TokenError::Denied { reason };
-        let file = file.ok_or_else(|| {
-            denied("no credentials of AWS: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the node".to_owned())
-        })?;
+        let file = file.ok_or_else(|| denied(format!("{NO_CREDENTIALS} HOME is not set")))?;
         let profile = of("AWS_PROFILE").unwrap_or_else(|| "default".to_owned());
         let text = tokio::fs::read_to_string(&file).await;
-        let text = text.map_err(|error| denied(format!("no credentials of AWS: {}: {error}", file.display())))?;
-        let lacks = || denied(format!("{}: no keys for the profile '{profile}'", file.display()));
+        let text = text.map_err(|error| denied(format!("{NO_CREDENTIALS} {}: {error}", file.display())))?;
+        let lacks = || denied(format!("{NO_CREDENTIALS} {} has no keys for the profile '{profile}'", file.display()));
         credentials_in(&text, &profile).ok_or_else(lacks)
     }
 }

@@ -14,14 +14,14 @@
 //! What the job goes on from is in its checkpoints alone: an offset for each partition, the first that is not processed. The client
 //! is behind `thalweg_kafka`'s traits.
 
+#[cfg_attr(not(feature = "kafka"), cfg(test))]
+mod bearer;
 mod check;
 mod commit;
 mod enumerator;
 mod faults;
 mod group;
 mod metadata;
-#[cfg_attr(not(feature = "kafka"), cfg(test))]
-mod msk;
 mod offsets;
 mod options;
 mod payload;
@@ -34,6 +34,8 @@ mod sink_check;
 mod sink_options;
 mod source;
 mod table;
+#[cfg_attr(not(feature = "kafka"), cfg(test))]
+mod tokens;
 mod topic_limit;
 mod watch;
 
@@ -44,7 +46,7 @@ use thalweg_types::seam::Seams;
 
 pub use thalweg_kafka::msk::VARIABLES as KAFKA_VARIABLES;
 
-use crate::connector::Connector;
+use crate::{Secrets, connector::Connector};
 use sink::SINK;
 use source::KafkaSource;
 
@@ -52,17 +54,22 @@ pub(crate) const CONNECTOR: Connector =
     Connector { name: "kafka", source: Some(|table| Ok(Box::new(KafkaSource::new(table)?))), sink: Some(SINK) };
 
 /// The client of Kafka that this build has; `None`: it was built without (feature `kafka`). `environment` holds those of
-/// `KAFKA_VARIABLES` that the process has.
+/// `KAFKA_VARIABLES` that the process has; tokens that are secrets are read from `secrets` whenever brokers are shown one.
 #[must_use]
-pub fn kafka_client(seams: &Seams, environment: BTreeMap<String, String>) -> Option<Arc<dyn Kafka>> {
+pub fn kafka_client(
+    seams: &Seams,
+    environment: BTreeMap<String, String>,
+    secrets: &Arc<dyn Secrets>,
+) -> Option<Arc<dyn Kafka>> {
     #[cfg(feature = "kafka")]
     let client = {
         let clients = thalweg_kafka::librdkafka::RdKafka::new(seams);
-        Some(Arc::new(msk::WithTokens { clients, seams: seams.clone(), environment }) as Arc<dyn Kafka>)
+        let (seams, secrets) = (seams.clone(), secrets.clone());
+        Some(Arc::new(tokens::WithTokens { clients, seams, environment, secrets }) as Arc<dyn Kafka>)
     };
     #[cfg(not(feature = "kafka"))]
     let client = {
-        let _ = (seams, environment);
+        let _ = (seams, environment, secrets);
         None
     };
     client

@@ -7,12 +7,16 @@ use std::{
 
 use thalweg_functions::WholePattern;
 use thalweg_kafka::{Isolation, OffsetAt, Wanted};
-use thalweg_types::connector::parse_partition_offsets;
+use thalweg_types::connector::{is_topic_name, parse_partition_offsets};
 
 use crate::{ConnectorError, options::Options};
 
 /// Options that are ours, though they look like the client's: it is told of them by other ways.
 const NOT_THE_CLIENTS: &[&str] = &["group.id", "auto.offset.reset", "isolation.level"];
+
+/// The property that has a token, and the one that names the secret that it is. Both are taken away before clients see them.
+pub(super) const TOKEN: &str = "sasl.oauthbearer.token";
+pub(super) const TOKEN_SECRET: &str = "sasl.oauthbearer.token.secret";
 
 /// What of a table's options says which records are read.
 #[derive(Debug)]
@@ -98,11 +102,14 @@ impl Topics {
     }
 }
 
-/// The properties of the table's clients, `bootstrap.servers` among them.
+/// The properties of the table's clients, `bootstrap.servers` among them. A token that is a secret is there by the secret's name too, so
+/// that it can be read anew while a client lives (`tokens.rs`).
 pub(super) fn client_properties(options: &Options<'_>) -> Result<BTreeMap<String, String>, ConnectorError> {
     options.required("properties.bootstrap.servers")?;
     let given = options.below("properties.").filter(|(key, _)| !NOT_THE_CLIENTS.contains(key));
-    Ok(given.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    let token = options.connector().secrets.get(&format!("properties.{TOKEN}"));
+    let token = token.map(|name| (TOKEN_SECRET.to_owned(), name.clone()));
+    Ok(given.map(|(key, value)| (key.to_owned(), value.to_owned())).chain(token).collect())
 }
 
 fn topics(options: &Options<'_>) -> Result<Topics, ConnectorError> {
@@ -110,7 +117,7 @@ fn topics(options: &Options<'_>) -> Result<Topics, ConnectorError> {
         (Some(names), None) => {
             let names: BTreeSet<String> =
                 names.split(';').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-            match names.iter().find(|name| !is_topic(name)) {
+            match names.iter().find(|name| !is_topic_name(name)) {
                 Some(name) => Err(options.error(format!(
                     "option 'topic': '{name}' cannot be a topic: names have letters, digits, '.', '_' and '-', 249 at most"
                 ))),
@@ -124,12 +131,6 @@ fn topics(options: &Options<'_>) -> Result<Topics, ConnectorError> {
         (None, None) => Err(options.error("give it 'topic' or 'topic-pattern'")),
         (Some(_), Some(_)) => Err(options.error("'topic' and 'topic-pattern' cannot be set together")),
     }
-}
-
-/// Whether a topic can have this name.
-pub(super) fn is_topic(name: &str) -> bool {
-    let is_legal = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
-    name.len() <= 249 && name != "." && name != ".." && name.chars().all(is_legal)
 }
 
 /// The place that `PREFIX.mode` says; `None`: there is no end.
@@ -237,5 +238,10 @@ mod tests {
         );
         let properties = client_properties(&Options::new("t", &table)).expect("it is sound");
         assert_eq!(properties.keys().collect::<Vec<_>>(), ["bootstrap.servers", "sasl.password"]);
+        let mut table =
+            connector("kafka", &[("properties.bootstrap.servers", "a:1"), ("properties.sasl.oauthbearer.token", "x")]);
+        table.secrets.insert("properties.sasl.oauthbearer.token".to_owned(), "its-name".to_owned());
+        let properties = client_properties(&Options::new("t", &table)).expect("it is sound");
+        assert_eq!((properties[TOKEN].as_str(), properties[TOKEN_SECRET].as_str()), ("x", "its-name"));
     }
 }

@@ -3,22 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use thalweg_kafka::{ClientConfig, Kafka, Transactions};
-use thalweg_types::connector::Delivery;
+use thalweg_types::connector::{
+    Delivery, SINK_TIMEOUT_MIN as TIMEOUT_MIN, TRANSACTIONAL_PREFIX_BYTES_MAX as PREFIX_BYTES_MAX, is_topic_name,
+};
 
-use super::options::{client_properties, is_topic};
+use super::options::client_properties;
 use crate::{CommitterIdentity, ConnectorContext, ConnectorError, options::Options};
 
 const TIMEOUT: &str = "sink.transaction-timeout";
-/// Brokers that abort a transaction sooner would abort most of them.
-const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const BATCH_BYTES: &str = "batch.size";
 /// librdkafka's.
 const BATCH_BYTES_DEFAULT: u64 = 1_000_000;
 /// The bytes of rows that brokers surely take in a second. An epoch with more than that for the time of its transaction might
 /// never be published.
 const WRITTEN_PER_SECOND: u64 = 5_000_000;
-/// Transactional ids are longer by the ids of cluster, job and sink.
-const PREFIX_BYTES_MAX: usize = 1024;
 /// The client's own bound of a record, if the table does not set `properties.message.max.bytes`.
 const MESSAGE_BYTES_MAX: u64 = 1_000_000;
 
@@ -55,7 +53,7 @@ impl WriteOptions {
     pub(super) fn of(options: &Options<'_>, table: &str, delivery: Option<Delivery>) -> Result<Self, ConnectorError> {
         let topic = |key: &str| {
             let name = options.required(key)?;
-            if is_topic(name) {
+            if is_topic_name(name) {
                 return Ok(Arc::from(name));
             }
             let names = "names have letters, digits, '.', '_' and '-', 249 at most";

@@ -31,7 +31,7 @@ pub(super) const FORMAT: MessageFormat = MessageFormat {
         })?;
         let schema = AvroSchema::parse(text, &[]);
         let reader = schema.and_then(|schema| AvroReader::new(Arc::new(schema), columns.fields()));
-        let reader = reader.map_err(|reason| options.error(reason))?;
+        let reader = reader.map_err(|reason| options.error(format!("option '{SCHEMA}': {reason}")))?;
         let absent = absent_of(columns, reader.schema().names().collect::<Vec<_>>().into_iter());
         let decoder = RowDecoder::boxed(columns, absent, move |message, root, row| read(&reader, message, root, row));
         decoder.map_err(|reason| options.error(reason))

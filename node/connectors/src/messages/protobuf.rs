@@ -67,7 +67,10 @@ fn definition(view: &FormatView, context: &ConnectorContext) -> Result<Definitio
         (Some(text), None, None) => (TEXT, compile_text(text, BTreeMap::new())),
         (None, Some(path), None) => (FILE, compile_file(path, &context.allowed)),
         (None, None, Some(path)) => (SET, read_set(path, &context.allowed)),
-        _ => return Err(options.error(format!("format 'protobuf' needs one of '{TEXT}', '{FILE}' and '{SET}'"))),
+        (None, None, None) => {
+            return Err(options.error(format!("format 'protobuf' needs one of '{TEXT}', '{FILE}' and '{SET}'")));
+        }
+        _ => return Err(options.error(format!("only one of '{TEXT}', '{FILE}' and '{SET}' can be set"))),
     };
     made.map_err(|reason| options.error(format!("option '{key}': {reason}")))
 }

@@ -17,7 +17,7 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::json;
-use thalweg_types::seam::Clock;
+use thalweg_types::{connector::no_http, seam::Clock};
 use url::Url;
 
 use super::view::FormatView;
@@ -142,9 +142,8 @@ impl Registry {
                 Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
             // Not shown: it may hold a password.
             let mut address = address.ok_or_else(|| {
-                options.error(format!(
-                    "option '{key}': expected http://HOST:PORT or https://HOST:PORT, or several with commas"
-                ))
+                let reason = no_http(text).unwrap_or_else(|| "expected http://HOST:PORT".to_owned());
+                options.error(format!("option '{key}': {reason}"))
             })?;
             if let Some(password) = address.password() {
                 credentials.get_or_insert(format!("{}:{password}", address.username()));
@@ -369,9 +368,14 @@ fn order(
     }
 }
 
-/// What an answer says, for errors.
+/// What an answer says, for errors. Only what is said as registries say it is shown: whoever else listens there may say what is none
+/// of a user's business.
 fn said(answer: &HttpAnswer) -> String {
     let refusal = serde_json::from_slice::<Refusal>(&answer.body).ok();
     let message = refusal.and_then(|refusal| refusal.message).map(|message| message.chars().take(500).collect());
-    format!("status {}: {}", answer.status, message.unwrap_or_else(|| answer.shown()))
+    let otherwise = || match answer.status {
+        300..400 => "it redirects to another server, or too many times, which is not followed",
+        _ => "the answer is not one of a schema registry's",
+    };
+    format!("status {}: {}", answer.status, message.unwrap_or_else(|| otherwise().to_owned()))
 }

@@ -69,7 +69,7 @@ pub const FORMATS: &[FormatSpec] = &[
         options: &[
             option(
                 "avro.schema",
-                OptionType::Text,
+                OptionType::Json,
                 "",
                 "The schema, in JSON, that messages and files are written with; without it, the one that the columns give. Messages are read with it alone, and it must be the one that they were written with; a file has its own.",
             ),
@@ -88,11 +88,11 @@ pub const FORMATS: &[FormatSpec] = &[
         files: false,
         messages: true,
         options: &[
-            required("avro-confluent.url", OptionType::Text, REGISTRY_URL),
+            required("avro-confluent.url", OptionType::HttpServers, REGISTRY_URL),
             option("avro-confluent.subject", OptionType::Text, "", SUBJECT),
             option(
                 "avro-confluent.schema",
-                OptionType::Text,
+                OptionType::Json,
                 "",
                 "The schema, in JSON, that messages are written with; without it, the one that the columns give. Messages are read with the schemas that they name.",
             ),
@@ -140,7 +140,7 @@ pub const FORMATS: &[FormatSpec] = &[
         files: false,
         messages: true,
         options: &[
-            required("protobuf-confluent.url", OptionType::Text, REGISTRY_URL),
+            required("protobuf-confluent.url", OptionType::HttpServers, REGISTRY_URL),
             option("protobuf-confluent.subject", OptionType::Text, "", SUBJECT),
             option(
                 "protobuf-confluent.schema",
@@ -161,7 +161,7 @@ pub const FORMATS: &[FormatSpec] = &[
     },
     FormatSpec {
         name: "raw",
-        fields: Fields::Ordered,
+        fields: Fields::Only,
         files: false,
         messages: true,
         options: &[

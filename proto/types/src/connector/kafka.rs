@@ -1,10 +1,14 @@
 //! Topics of Apache Kafka. Options are named as those of Flink's connector, where it has them.
 
-use std::collections::BTreeMap;
+mod fit;
+mod properties;
+mod security;
+
+pub use fit::{SINK_TIMEOUT_MIN, TRANSACTIONAL_PREFIX_BYTES_MAX, is_topic_name};
 
 use super::{
-    ConnectorSpec, Delivers, Ends, Input, MetadataSpec, OptionSpec, OptionType, Output, Rule, SinkSpec, SourceSpec,
-    Splits,
+    Check, ConnectorSpec, Delivers, Ends, Input, MetadataSpec, OptionSpec, OptionType, Output, Rule, SinkSpec,
+    SourceSpec, Splits,
     format::MESSAGE_FORMATS,
     option::{DEAD_LETTER_PATH, IDLE_TIMEOUT, option, required},
 };
@@ -12,6 +16,7 @@ use super::{
 /// What decides whether a table ends, and where.
 const BOUNDED_MODE: &str = "scan.bounded.mode";
 const UNBOUNDED: &str = "unbounded";
+const GUARANTEE: &str = "sink.delivery-guarantee";
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "kafka",
@@ -21,11 +26,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
         ends: Ends::By { option: BOUNDED_MODE, never: UNBOUNDED, such_as: "latest-offset" },
         rules: READ_RULES,
     }),
-    sink: Some(SinkSpec {
-        delivery: Delivers::By("sink.delivery-guarantee"),
-        output: Output::Elsewhere,
-        rules: &[Rule::OneOf(&["topic"])],
-    }),
+    sink: Some(SinkSpec { delivery: Delivers::By(GUARANTEE), output: Output::Elsewhere, rules: WRITE_RULES }),
     formats: MESSAGE_FORMATS,
     keys: true,
     metadata: METADATA,
@@ -42,6 +43,21 @@ const READ_RULES: &[Rule] = &[
     needs(BOUNDED_MODE, "group-offsets", "properties.group.id"),
     needs(BOUNDED_MODE, "timestamp", "scan.bounded.timestamp-millis"),
     needs(BOUNDED_MODE, "specific-offsets", "scan.bounded.specific-offsets"),
+    only("scan.startup.timestamp-millis", "scan.startup.mode", "timestamp"),
+    only("scan.startup.specific-offsets", "scan.startup.mode", "specific-offsets"),
+    only("scan.bounded.timestamp-millis", BOUNDED_MODE, "timestamp"),
+    only("scan.bounded.specific-offsets", BOUNDED_MODE, "specific-offsets"),
+    Rule::Own(Check(fit::to_read)),
+    Rule::Own(Check(security::fits)),
+];
+
+const WRITE_RULES: &[Rule] = &[
+    Rule::OneOf(&["topic"]),
+    only("sink.transactional-id-prefix", GUARANTEE, "exactly-once"),
+    only("sink.transaction-timeout", GUARANTEE, "exactly-once"),
+    only("sink.progress-topic", GUARANTEE, "exactly-once"),
+    Rule::Own(Check(fit::to_write)),
+    Rule::Own(Check(security::fits)),
 ];
 
 const OPTIONS: &[OptionSpec] = &[
@@ -53,13 +69,13 @@ const OPTIONS: &[OptionSpec] = &[
     ),
     option(
         "topic-pattern",
-        OptionType::Text,
+        OptionType::Pattern,
         "",
         "Source: a regular expression; all topics whose whole name matches are read. Instead of topic.",
     ),
     required(
         "properties.bootstrap.servers",
-        OptionType::Text,
+        OptionType::Brokers,
         "Brokers to begin with: HOST:PORT, with commas between them.",
     ),
     option(
@@ -84,9 +100,9 @@ const OPTIONS: &[OptionSpec] = &[
         secret: true,
         ..option(
             "properties.*",
-            OptionType::Text,
+            OptionType::Named(&properties::PROPERTIES),
             "",
-            "Properties of the client, by librdkafka's names: properties.security.protocol, properties.sasl.mechanism, …",
+            "Properties of the client, by librdkafka's names: properties.security.protocol, properties.sasl.mechanism and [others](kafka.md#properties).",
         )
     },
     option(
@@ -138,7 +154,7 @@ const OPTIONS: &[OptionSpec] = &[
         "What follows when records are gone before they were read, by retention or since their topic was deleted: the job fails, or goes on behind them with a warning.",
     ),
     option(
-        "sink.delivery-guarantee",
+        GUARANTEE,
         OptionType::OneOf(&["exactly-once", "at-least-once", "none"]),
         "exactly-once",
         "How often a row is written whatever fails: exactly once, in transactions that follow each checkpoint; at least once, at once; or none: failures may lose rows, too. In Flink the default is at-least-once.",
@@ -199,47 +215,10 @@ const fn needs(option: &'static str, value: &'static str, other: &'static str) -
     Rule::Needs { option, value, other }
 }
 
+const fn only(option: &'static str, other: &'static str, value: &'static str) -> Rule {
+    Rule::Only { option, other, value }
+}
+
 const fn read(key: &'static str, data_type: &'static str, doc: &'static str) -> MetadataSpec {
     MetadataSpec { key, data_type, read: true, written: false, doc }
-}
-
-/// Reads `partition:0,offset:42;partition:1,offset:300`. `None`: it is something else, or names a partition twice.
-#[must_use]
-pub fn parse_partition_offsets(text: &str) -> Option<BTreeMap<i32, i64>> {
-    let mut offsets = BTreeMap::new();
-    for pair in text.trim().trim_end_matches(';').split(';') {
-        let (partition, offset) = pair.split_once(',')?;
-        let partition: i32 = partition.trim().strip_prefix("partition:")?.trim().parse().ok()?;
-        let offset: i64 = offset.trim().strip_prefix("offset:")?.trim().parse().ok()?;
-        if partition < 0 || offset < 0 || offsets.insert(partition, offset).is_some() {
-            return None;
-        }
-    }
-    Some(offsets)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offsets_of_partitions_are_read_as_flink_writes_them() {
-        let read = |text: &str| parse_partition_offsets(text).map(|offsets| offsets.into_iter().collect::<Vec<_>>());
-        assert_eq!(read("partition:0,offset:42;partition:1,offset:300"), Some(vec![(0, 42), (1, 300)]));
-        assert_eq!(read(" partition: 3 , offset: 0 ;"), Some(vec![(3, 0)]));
-        for wrong in [
-            "",
-            ";",
-            "0:42",
-            "partition:0",
-            "partition:0,offset:-1",
-            "partition:-1,offset:1",
-            "partition:0,offset:1,x",
-            "partition:0,offset:1;partition:0,offset:2",
-            "partition:0,offset:1;;partition:1,offset:2",
-            "partition:0,offset:9223372036854775808",
-        ] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-    }
 }

@@ -90,7 +90,7 @@ impl ConnectorSpec {
     pub fn option(&self, key: &str) -> Option<&'static OptionSpec> {
         let own = self.options.iter().chain(if self.keys { KEYED_OPTIONS } else { &[][..] });
         if let Some(own) = own.into_iter().find(|spec| spec.covers(key)) {
-            return Some(own);
+            return own.of(key);
         }
         let key = if self.keys {
             key.strip_prefix(KEY_PREFIX).or(key.strip_prefix(VALUE_PREFIX)).unwrap_or(key)
@@ -99,6 +99,12 @@ impl ConnectorSpec {
         };
         let formats = self.formats.iter().filter_map(|name| find_format(name));
         formats.flat_map(|format| format.options).find(|spec| spec.covers(key))
+    }
+
+    /// Why a key cannot be set that some people try nonetheless.
+    #[must_use]
+    pub fn refuses_key(&self, key: &str) -> Option<&'static str> {
+        self.options.iter().find(|spec| spec.covers(key))?.refuses_key(key)
     }
 }
 
@@ -187,7 +193,7 @@ fn default_of(format: &'static FormatSpec, key: &str) -> Option<&'static str> {
 /// The names of all columns, if records of this format need them.
 fn ordered(format: Option<&FormatSpec>, names: Option<Vec<String>>) -> Option<Vec<String>> {
     match format?.fields {
-        Fields::Ordered => names,
+        Fields::Ordered | Fields::Only => names,
         Fields::Named => None,
     }
 }

@@ -16,12 +16,42 @@ pub enum Rule {
         /// The other one.
         other: &'static str,
     },
+    /// If an option is set, another one has this value: else it would say nothing.
+    Only {
+        /// The option.
+        option: &'static str,
+        /// The other one.
+        other: &'static str,
+        /// Its value.
+        value: &'static str,
+    },
+    /// What the connector says itself.
+    Own(Check),
+}
+
+/// How a table does not fit its connector, in words for people; `None`: it does.
+#[derive(Debug, Clone, Copy)]
+pub struct Check(pub fn(&TableConnector) -> Option<String>);
+
+impl PartialEq for Check {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for Check {}
+
+impl TableConnector {
+    /// Whether an option is written, as a value or as a secret.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.options.contains_key(key) || self.secrets.contains_key(key)
+    }
 }
 
 impl Rule {
     /// How a table breaks it; `None`: it does not.
     pub(super) fn broken_by(self, table: &TableConnector) -> Option<String> {
-        let is_set = |key: &str| table.options.contains_key(key) || table.secrets.contains_key(key);
+        let is_set = |key: &str| table.is_set(key);
         match self {
             Self::OneOf(keys) => {
                 let set: Vec<&str> = keys.iter().copied().filter(|key| is_set(key)).collect();
@@ -38,6 +68,11 @@ impl Rule {
                 let by_default = if is_set(option) { "" } else { ", the default," };
                 Some(format!("'{option}' = '{value}'{by_default} needs '{other}'"))
             }
+            Self::Only { option, other, value } => {
+                let is_idle = is_set(option) && table.option(other) != Some(value);
+                is_idle.then(|| format!("'{option}' needs '{other}' = '{value}'"))
+            }
+            Self::Own(check) => check.0(table),
         }
     }
 }
@@ -74,5 +109,11 @@ mod tests {
         let mut secret = table(&[]);
         secret.secrets.insert("properties.group.id".to_owned(), "x".to_owned());
         assert_eq!(group.broken_by(&secret), None);
+        let end = Rule::Only { option: "scan.bounded.x", other: "scan.bounded.mode", value: "x" };
+        let told = end.broken_by(&table(&["scan.bounded.x"]));
+        assert_eq!(told.as_deref(), Some("'scan.bounded.x' needs 'scan.bounded.mode' = 'x'"), "the default is another");
+        assert_eq!(end.broken_by(&table(&["scan.bounded.x", "scan.bounded.mode"])), None);
+        assert_eq!(end.broken_by(&table(&[])), None);
+        assert_eq!(Rule::Own(Check(|_| Some("no".to_owned()))).broken_by(&table(&[])).as_deref(), Some("no"));
     }
 }

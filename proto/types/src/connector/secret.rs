@@ -34,6 +34,9 @@ const SECRET_WORDS: &[&str] = &[
     "oauthbearer-config",
 ];
 
+/// What else a key has in it if its value can be given as a secret, though people may see it.
+const GIVEN_AS_SECRET: &[&str] = &["username", "pem"];
+
 /// Whether this can be the name of a secret: letters, digits, `-`, `_` and `.`, no dot first. So it names a file of one
 /// directory, and none that is hidden there.
 #[must_use]
@@ -55,9 +58,22 @@ pub fn is_secret_option(connector: Option<&ConnectorSpec>, key: &str) -> bool {
     match connector.and_then(|connector| connector.option(key)) {
         // It covers options of all kinds, so that only their keys can tell.
         Some(OptionSpec { secret, key: covered, .. }) if covered.ends_with('*') => *secret && looks_secret(key),
-        Some(OptionSpec { secret, .. }) => *secret || looks_secret(key),
+        Some(OptionSpec { secret, .. }) => looks_secret(key) || *secret && !is_given_as_secret(key),
         None => looks_secret(key),
     }
+}
+
+impl OptionSpec {
+    /// Whether the value of this key can be `secret('name')`. One that covers options of all kinds takes secrets for those that
+    /// are by their keys: other values may be quoted by whoever uses them.
+    #[must_use]
+    pub fn takes_secret(&self, key: &str) -> bool {
+        self.secret && (!self.key.ends_with('*') || looks_secret(key) || is_given_as_secret(key))
+    }
+}
+
+fn is_given_as_secret(key: &str) -> bool {
+    GIVEN_AS_SECRET.iter().any(|word| key.split(['.', '-', '_']).any(|part| part == *word))
 }
 
 /// Whether a key says that its value is a secret.

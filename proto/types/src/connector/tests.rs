@@ -25,6 +25,12 @@ fn the_catalog_is_sound() {
                     assert_eq!(spec.refuses(value), None, "{option}");
                     knows(other);
                 }
+                Rule::Only { option, other, value } => {
+                    knows(option);
+                    let spec = spec.options.iter().find(|spec| spec.key == *other).expect("it is an option");
+                    assert_eq!(spec.refuses(value), None, "{other}");
+                }
+                Rule::Own(_) => {}
             }
         }
         match input {

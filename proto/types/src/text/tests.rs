@@ -17,6 +17,10 @@ fn causes_follow_an_error_each_once() {
     let error = failed("could not deploy", Some(Box::new(repeats)));
     assert_eq!(with_causes(&error), "could not deploy: could not dial a:1: no route");
     assert_eq!(with_causes(&failed("alone", None)), "alone");
+    let of_table = failed("table t failed", Some(Box::new(failed("table t: no", None))));
+    assert_eq!(with_causes(&of_table), "table t failed: no");
+    let of_other = failed("table t failed", Some(Box::new(failed("table tt: no", None))));
+    assert_eq!(with_causes(&of_other), "table t failed: table tt: no");
 }
 
 #[test]

@@ -26,6 +26,7 @@ use tokio::{runtime::Handle, sync::Notify, time::timeout};
 
 use super::{
     failures::{Kind, Place, error_of, is_unknown_here, kind_of},
+    hangups::Hangups,
     native::Failure,
 };
 use crate::{KafkaError, TokenError, TokenSource, TopicPartition};
@@ -61,6 +62,7 @@ struct Troubles {
     refusal: Option<Refusal>,
     /// Whether a broker ever let it in.
     was_let_in: bool,
+    hangups: Hangups,
     /// Whether tokens could not be had for now: then brokers do not refuse them.
     lacks_token: bool,
 }
@@ -235,6 +237,7 @@ impl ClientContext for Context {
 
     /// The reasons come again with calls that fail, so that a line is a warning at most.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.trouble.lock().hangups.on_line(facility, line, self.0.clock.monotonic());
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -257,9 +260,10 @@ impl ClientContext for Context {
             let trouble = &mut *self.0.trouble.lock();
             // That all brokers are down is told after why the last one is.
             let is_summary = code == RDKafkaErrorCode::AllBrokersDown && trouble.last.is_some();
+            let explained = trouble.hangups.explained(code, reason, now);
             match &mut trouble.last {
                 Some((_, at)) if is_summary => *at = now,
-                last => *last = Some((reason.to_owned(), now)),
+                last => *last = Some((explained, now)),
             }
             if is_unknown_here(code, reason) && !trouble.lacks_token {
                 trouble.on_refused(reason, now);

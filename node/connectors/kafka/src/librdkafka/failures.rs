@@ -19,7 +19,7 @@ pub(super) enum Kind {
     Denied,
     /// The topic or the partition does not exist.
     NoTopic,
-    /// The record would be refused again.
+    /// The record, or the transaction, would be refused again.
     Refused,
     /// Another producer has the transactional id.
     Fenced,
@@ -40,7 +40,6 @@ pub(super) fn kind_of(code: Code) -> Kind {
         | Code::InvalidReplicaAssignment
         | Code::InvalidTopic
         | Code::InvalidGroupId
-        | Code::InvalidTransactionTimeout
         | Code::PolicyViolation
         | Code::UnsupportedFeature
         | Code::UnsupportedVersion
@@ -64,7 +63,9 @@ pub(super) fn kind_of(code: Code) -> Kind {
         | Code::MessageBatchTooLarge
         | Code::InvalidRecord
         | Code::InvalidTimestamp
-        | Code::InvalidMessageSize => Kind::Refused,
+        | Code::InvalidMessageSize
+        // It is a table's option, and no property that people give.
+        | Code::InvalidTransactionTimeout => Kind::Refused,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Kind::Fenced,
         Code::CoordinatorLoadInProgress
         | Code::CoordinatorNotAvailable
@@ -169,6 +170,10 @@ fn why_out_of_range(reason: &str) -> OutOfRange {
 /// Says what failed where, and how librdkafka calls it.
 fn described(failure: &Failure, place: Place<'_>) -> String {
     let Failure { code, reason } = failure;
+    if *code == Code::InvalidTransactionTimeout {
+        return "transactions may last no longer than the brokers' transaction.max.timeout.ms (15 min by default)"
+            .to_owned();
+    }
     match place {
         Place::Nowhere => format!("{reason} ({code:?})"),
         Place::Topic(topic) => format!("topic '{topic}': {reason} ({code:?})"),

@@ -7,6 +7,7 @@
 //! | `admin`, `consumer`, `producer` | the clients |
 //! | `group` | offsets of a consumer group |
 //! | `failures` | what librdkafka's codes mean to callers |
+//! | `hangups` | why connections failed, as the log tells it |
 //! | `threads` | where C may wait |
 //! | `native` | what rdkafka does not wrap, and all that is `unsafe` |
 //!
@@ -18,6 +19,7 @@ mod consumer;
 mod context;
 mod failures;
 mod group;
+mod hangups;
 #[expect(unsafe_code, reason = "it calls a C library")]
 mod native;
 mod producer;

@@ -35,7 +35,7 @@ pub(super) struct Share {
 
 /// How long brokers have for an answer, in milliseconds.
 pub(super) fn answer_ms(config: &ClientConfig) -> Result<u64, KafkaError> {
-    properties::milliseconds(&config.properties, &[ANSWER_MS], ANSWER_MS_DEFAULT)
+    properties::milliseconds(&config.properties, ANSWER_MS, ANSWER_MS_DEFAULT)
 }
 
 /// For a client that asks.
@@ -90,7 +90,7 @@ pub(super) fn producer(config: &ClientConfig, transactions: Option<&Transactions
     let mut own = common(config)?;
     // One record must fit.
     let queue_bytes = config.queue_bytes.max(record_bytes_max(config));
-    let delivery_ms = properties::milliseconds(&config.properties, &DELIVERY_MS, DELIVERY_MS_DEFAULT)?;
+    let delivery_ms = properties::milliseconds(&config.properties, DELIVERY_MS, DELIVERY_MS_DEFAULT)?;
     let delivery_ms = transactions.map_or(delivery_ms, |transactions| delivery_ms.min(transactions.timeout_ms));
     own.extend([
         ("enable.idempotence", "true".to_owned()),
@@ -106,7 +106,7 @@ pub(super) fn producer(config: &ClientConfig, transactions: Option<&Transactions
     }
     let mut native = native(&own, config);
     // They are no longer than a transaction, whatever was given.
-    DELIVERY_MS.iter().for_each(|name| _ = native.remove(name));
+    native.remove(DELIVERY_MS);
     native.set("message.timeout.ms", delivery_ms.to_string());
     if let Some(transactions) = transactions {
         native.set(ANSWER_MS, answer_ms(config)?.clamp(10, transactions.timeout_ms.max(10)).to_string());

@@ -150,8 +150,8 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn of(config: &ClientConfig) -> Result<Self, KafkaError> {
         let of = &config.properties;
-        let answer = properties::milliseconds(of, &[properties::ANSWER_MS], properties::ANSWER_MS_DEFAULT)?;
-        let delivery = properties::milliseconds(of, &properties::DELIVERY_MS, properties::DELIVERY_MS_DEFAULT)?;
+        let answer = properties::milliseconds(of, properties::ANSWER_MS, properties::ANSWER_MS_DEFAULT)?;
+        let delivery = properties::milliseconds(of, properties::DELIVERY_MS, properties::DELIVERY_MS_DEFAULT)?;
         Ok(Self {
             servers: of.get(properties::SERVERS).cloned().unwrap_or_default(),
             client: of.get(CLIENT_ID).cloned().unwrap_or_default(),

@@ -183,7 +183,7 @@ async fn a_broker_that_comes_back_is_found_again(apache: &Apache, broker: &mut B
     let mut uncommitted = consumer.read(&of, 0).await.expect("a reader");
     assert_eq!(next_value(uncommitted.as_mut()).await, "before");
     let mut hasty_config = config.clone();
-    hasty_config.properties.insert("message.timeout.ms".to_owned(), "1500".to_owned());
+    hasty_config.properties.insert("delivery.timeout.ms".to_owned(), "1500".to_owned());
     let transactions = Transactions { id: "hasty".to_owned(), timeout_ms: 120_000 };
     let mut hasty = kafka.transactional(&hasty_config, &transactions).expect("a client");
     hasty.init().await.expect("it takes its id");

@@ -157,7 +157,7 @@ fn what_does_not_fit_is_refused_when_it_is_opened() {
             value,
             &[("format", "avro-confluent"), ("avro-confluent.url", "me:pw@r")],
             &plain,
-            "'avro-confluent.url': expected http",
+            "'avro-confluent.url': an address has no http",
         ),
     ]);
 }
@@ -171,6 +171,12 @@ fn definitions_that_do_not_fit_are_refused_when_they_are_opened() {
     check_refusals(&[
         (value, &[("format", "protobuf")], &plain, "needs one of 'protobuf.proto'"),
         (value, &[("format", "protobuf"), ("protobuf.proto", proto)], &plain, "several messages: A, B"),
+        (
+            value,
+            &[("format", "protobuf"), ("protobuf.proto", proto), ("protobuf.proto-file", "/x")],
+            &plain,
+            "only one of 'protobuf.proto', 'protobuf.proto-file'",
+        ),
         (
             value,
             &[("format", "protobuf"), ("protobuf.proto", proto), ("protobuf.message", "C")],
@@ -301,14 +307,14 @@ async fn a_schema_may_change_as_long_as_columns_find_their_values() {
     assert_eq!((lines.len(), faults), (1, vec![(1, "a: expected TINYINT, found 128".to_owned())]));
     let error = |fields: &str, columns: &SchemaRef| open(fields, columns).err().expect("it is refused").to_string();
     let gone = error(r#"{"name":"b","type":"string"}"#, &columns);
-    assert_eq!(gone, "table t: column a: is NOT NULL, and the schema has no such field");
+    assert_eq!(gone, "table t: option 'avro.schema': column a: is NOT NULL, and the schema has no such field");
     let retyped = error(r#"{"name":"a","type":"string"}"#, &columns);
-    assert_eq!(retyped, "table t: column a: string does not go into BIGINT");
+    assert_eq!(retyped, "table t: option 'avro.schema': column a: string does not go into BIGINT");
     let deep = schema(&[("r", row(&[("x", list(D::Int64))]), true)]);
     let inner =
         r#"{"type":"record","name":"s","fields":[{"name":"x","type":{"type":"array","items":["null","boolean"]}}]}"#;
     let retyped = error(&format!(r#"{{"name":"r","type":{inner}}}"#), &deep);
-    assert_eq!(retyped, "table t: column r.x[]: boolean does not go into BIGINT");
+    assert_eq!(retyped, "table t: option 'avro.schema': column r.x[]: boolean does not go into BIGINT");
     // A branch that does not fit is a fault of the messages that have it.
     let mut either = open(r#"{"name":"a","type":["null","long","string"]}"#, &columns).expect("some fit");
     let (lines, faults) = read(&mut *either, &bytes(&[b"\x02\x0e", b"\x04\x02x", b"\x00", b"\x06"])).await;

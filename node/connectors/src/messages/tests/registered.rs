@@ -173,15 +173,21 @@ async fn a_registry_that_refuses_ends_the_job() {
         ((401, r#"{"error_code":401,"message":"Unauthorized"}"#), "set 'avro-confluent.basic-auth.user-info'"),
         ((403, "no"), "set 'avro-confluent.basic-auth.user-info'"),
         // Another server's pages are no reason to set all messages aside.
-        ((404, "<html>not found</html>"), "status 404: <html>not found</html>"),
-        ((200, "<html>welcome</html>"), "status 200: <html>welcome</html>"),
+        ((404, "<html>not found</html>"), "status 404: the answer is not one of a schema registry's"),
         ((404, r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#), "status 404: HTTP 404 Not Found"),
+        (
+            (302, "see /elsewhere"),
+            "status 302: it redirects to another server, or too many times, which is not followed",
+        ),
+        ((200, "<html>internal</html>"), "status 200: the answer is not one of a schema registry's"),
+        ((404, "internal"), "status 404: the answer is not one of a schema registry's"),
     ] {
         let (server, mut decoder) = opened(AVRO);
         server.script([answer]);
         let error = decoder.decode(&[message(1, b"\x0e")]).await.expect_err("it is refused");
         assert_eq!(error.failure_kind(), FailureKind::Data);
-        assert!(with_causes(&error).contains(expected), "{}", with_causes(&error));
+        let told = with_causes(&error);
+        assert!(told.contains(expected) && !told.contains("internal") && !told.contains("/elsewhere"), "{told}");
     }
 }
 

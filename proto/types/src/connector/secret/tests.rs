@@ -45,6 +45,18 @@ fn an_option_is_secret_by_its_spec_or_by_its_key() {
 }
 
 #[test]
+fn of_options_of_all_kinds_only_those_that_are_secrets_take_one() {
+    let takes = |key: &str| SPEC.option(key).is_some_and(|spec| spec.takes_secret(key));
+    for key in ["pin", "properties.sasl.password", "properties.sasl.username", "properties.ssl.certificate.pem"] {
+        assert!(takes(key), "{key}");
+    }
+    let others = ["security.protocol", "sasl.mechanism", "socket.timeout.ms", "debug", "metadata.broker.list"];
+    for key in others.map(|key| format!("properties.{key}")).iter().map(String::as_str).chain(["url", "fields.pem"]) {
+        assert!(!takes(key), "{key}");
+    }
+}
+
+#[test]
 fn an_address_with_a_password_is_secret_by_itself() {
     for value in
         ["http://u:p@h", "https://u:p@h:8081/x?y", "https://a, https://u:p@b", "http://u:p/x@h", "x http://:p@h"]
@@ -60,7 +72,9 @@ fn an_address_with_a_password_is_secret_by_itself() {
 #[test]
 fn an_option_that_looks_secret_can_be_one() {
     let of_connectors = CONNECTORS.iter().flat_map(|spec| spec.options);
-    for option in of_connectors.chain(FORMATS.iter().flat_map(|format| format.options)).chain(KEYED_OPTIONS) {
+    let named = of_connectors.clone().filter_map(OptionSpec::named).flat_map(|named| named.known);
+    let of_formats = FORMATS.iter().flat_map(|format| format.options);
+    for option in of_connectors.chain(of_formats).chain(KEYED_OPTIONS).chain(named) {
         assert!(option.secret || !looks_secret(option.key), "{}", option.key);
     }
 }

@@ -1,7 +1,11 @@
-//! Clients of Amazon MSK whose brokers know IAM's identities: `'properties.sasl.mechanism' = 'AWS_MSK_IAM'`, as Java's clients say it.
+//! Clients that show who they are by tokens.
 //!
-//! To librdkafka that is OAUTHBEARER with tokens that this node signs, by its own AWS credentials. The region is the one in the names
-//! of MSK's brokers, or `'properties.aws.region'`.
+//! | `'properties.sasl.mechanism'` | tokens |
+//! |---|---|
+//! | `OAUTHBEARER` | what `'properties.sasl.oauthbearer.token'` says (`bearer.rs`) |
+//! | `AWS_MSK_IAM`, as Java's clients say it | Amazon MSK's, whose brokers know IAM's identities: this node signs them by its own AWS credentials. The region is the one in the names of MSK's brokers, or `'properties.aws.region'` |
+//!
+//! To librdkafka both are OAUTHBEARER.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,18 +15,27 @@ use thalweg_kafka::{
 };
 use thalweg_types::seam::Seams;
 
+use super::{
+    bearer::{Given, GivenToken},
+    options::{TOKEN, TOKEN_SECRET},
+};
+use crate::Secrets;
+
 const MECHANISM: &str = "sasl.mechanism";
 const PROTOCOL: &str = "security.protocol";
 const REGION: &str = "aws.region";
 const IAM: &str = "AWS_MSK_IAM";
 
-/// Opens clients, those of MSK with tokens.
+const BEARER: &str = "OAUTHBEARER";
+
+/// Opens clients, those that need them with tokens.
 #[derive(Debug)]
 pub(super) struct WithTokens<K> {
     pub(super) clients: K,
     pub(super) seams: Seams,
     /// What the process's environment says of AWS's credentials.
     pub(super) environment: BTreeMap<String, String>,
+    pub(super) secrets: Arc<dyn Secrets>,
 }
 
 impl<K> WithTokens<K> {
@@ -30,6 +43,16 @@ impl<K> WithTokens<K> {
     fn config(&self, given: &ClientConfig) -> Result<ClientConfig, KafkaError> {
         let mut config = given.clone();
         let region = config.properties.remove(REGION);
+        let (token, secret) = (config.properties.remove(TOKEN), config.properties.remove(TOKEN_SECRET));
+        if config.properties.get(MECHANISM).is_some_and(|mechanism| mechanism == BEARER) {
+            let given = match (token, secret) {
+                (_, Some(name)) => Given::Secret { name, secrets: self.secrets.clone() },
+                (Some(token), None) => Given::Written(token),
+                (None, None) => return Err(refused(format!("'{MECHANISM}' = '{BEARER}' needs '{TOKEN}'"))),
+            };
+            config.token = Some(Arc::new(GivenToken::new(given, &self.seams)));
+            return Ok(config);
+        }
         if config.properties.get(MECHANISM).is_none_or(|mechanism| mechanism != IAM) {
             return match region {
                 None => Ok(config),
@@ -41,7 +64,7 @@ impl<K> WithTokens<K> {
             refused(format!("'{MECHANISM}' = '{IAM}' needs '{REGION}', since no broker's name in '{servers}' says it"))
         })?;
         config.token = Some(Arc::new(MskTokens::new(&region, self.environment.clone(), &self.seams)?));
-        config.properties.insert(MECHANISM.to_owned(), "OAUTHBEARER".to_owned());
+        config.properties.insert(MECHANISM.to_owned(), BEARER.to_owned());
         config.properties.entry(PROTOCOL.to_owned()).or_insert_with(|| "SASL_SSL".to_owned());
         Ok(config)
     }
@@ -90,7 +113,8 @@ mod tests {
     fn config(properties: &[(&str, &str)]) -> Result<ClientConfig, String> {
         let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let given = ClientConfig { properties, queue_bytes: 1, token: None };
-        let clients = WithTokens { clients: (), seams: context().seams, environment: BTreeMap::new() };
+        let secrets = Arc::new(crate::NoSecrets);
+        let clients = WithTokens { clients: (), seams: context().seams, environment: BTreeMap::new(), secrets };
         clients.config(&given).map_err(|error| error.to_string())
     }
 
@@ -106,6 +130,17 @@ mod tests {
         let unknown = config(&[("bootstrap.servers", "proxy:1"), (MECHANISM, IAM)]).expect_err("no region");
         assert!(unknown.contains("needs 'aws.region'"), "{unknown}");
         assert!(config(&[servers, (MECHANISM, IAM), (REGION, "../x")]).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_given_is_taken_away_from_the_properties() {
+        let bearer = [("bootstrap.servers", "a:1"), (MECHANISM, BEARER), (PROTOCOL, "SASL_SSL")];
+        for given in [&[(TOKEN, "x")][..], &[(TOKEN, "x"), (TOKEN_SECRET, "name")]] {
+            let made = config(&[&bearer[..], given].concat()).expect("it is sound");
+            assert!(made.token.is_some() && made.properties.len() == bearer.len(), "{made:?}");
+        }
+        let none = config(&bearer).expect_err("there is no token");
+        assert!(none.contains("needs 'sasl.oauthbearer.token'"), "{none}");
     }
 
     #[tokio::test]
