@@ -7,8 +7,9 @@ use std::{
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use rdkafka::{
-    Offset, TopicPartitionList,
+    ClientConfig as NativeConfig, Offset, TopicPartitionList,
     error::RDKafkaErrorCode,
     producer::{BaseProducer, Producer as _},
 };
@@ -17,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     context::Context,
     failures::{Kind, Place, kind_of},
+    group::{About, GroupClient},
     native::{self, Answer, Client, Failure, Question, Queue},
     threads,
 };
@@ -32,18 +34,31 @@ pub(super) struct RdAdmin {
     context: Context,
     servers: String,
     answer: Duration,
+    new_group: NewGroup,
+    /// The group that was asked about last.
+    group: Mutex<Option<(String, Arc<GroupClient>)>>,
 }
 
+/// What is asked, and whom.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Admin(&'a Question<'a>),
+    Group(&'a GroupClient, &'a About<'a>),
+}
+
+/// What a client of a group is made of.
+pub(super) type NewGroup = Box<dyn Fn(&str) -> Result<(NativeConfig, Context), KafkaError> + Send + Sync>;
+
 impl RdAdmin {
-    /// Librdkafka's administrators are producers that produce nothing.
+    /// Librdkafka's administrators are producers that produce nothing. Brokers have so long for an answer.
     pub(super) fn new(
         client: Arc<BaseProducer<Context>>,
         context: Context,
-        servers: String,
-        answer: Duration,
+        (servers, answer): (String, Duration),
+        new_group: NewGroup,
     ) -> Result<Self, KafkaError> {
         threads::serve("kafka-admin", client.clone(), |client| client.poll(threads::TICK))?;
-        Ok(Self { client, context, servers, answer })
+        Ok(Self { client, context, servers, answer, new_group, group: Mutex::default() })
     }
 
     /// Asks until there is an answer, or until the limit.
@@ -54,9 +69,18 @@ impl RdAdmin {
 
     /// As `ask`, with librdkafka's own failure.
     async fn ask_patiently(&self, question: &Question<'_>) -> Result<Result<Answer, Failure>, KafkaError> {
+        self.repeat(Asked::Admin(question)).await
+    }
+
+    /// Asks while brokers are busy, until the limit.
+    async fn repeat(&self, asked: Asked<'_>) -> Result<Result<Answer, Failure>, KafkaError> {
         let asked = async {
             loop {
-                match self.ask_once(question).await? {
+                let told = match asked {
+                    Asked::Admin(question) => self.ask_once(question).await,
+                    Asked::Group(client, about) => self.ask_group_once(client, about).await,
+                };
+                match told? {
                     Ok(answer) if is_busy(&answer) => {}
                     Err(failure) if kind_of(failure.code) == Kind::Busy => {}
                     told => return Ok(told),
@@ -84,6 +108,44 @@ impl RdAdmin {
                 error = self.context.denied() => return Err(error),
             }
         }
+    }
+
+    /// Asks about the offsets of a group.
+    async fn ask_group(&self, group: &str, about: About<'_>) -> Result<Answer, KafkaError> {
+        let client = self.group_client(group).await?;
+        let told = self.repeat(Asked::Group(&client, &about)).await?;
+        if let Err(failure) = &told
+            && !matches!(kind_of(failure.code), Kind::Busy | Kind::Unavailable)
+        {
+            // A client that was refused tells nothing else any more, though it may be let in by the next question.
+            self.group.lock().take_if(|(_, kept)| Arc::ptr_eq(kept, &client));
+        }
+        told.map_err(|failure| self.named(self.context.error_of(&failure, Place::Group(group))))
+    }
+
+    async fn ask_group_once(
+        &self,
+        client: &GroupClient,
+        about: &About<'_>,
+    ) -> Result<Result<Answer, Failure>, KafkaError> {
+        tokio::select! {
+            biased;
+            answer = client.ask(about, self.answer) => answer,
+            error = self.context.denied() => Err(error),
+        }
+    }
+
+    async fn group_client(&self, group: &str) -> Result<Arc<GroupClient>, KafkaError> {
+        let kept = self.group.lock().as_ref().filter(|(name, _)| name == group).map(|(_, kept)| kept.clone());
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let (native, context) = (self.new_group)(group)?;
+        // Files are read, and threads begin.
+        let opened = threads::call("kafka-open", move || GroupClient::new(&native, context)).await??;
+        let opened = Arc::new(opened);
+        *self.group.lock() = Some((group.to_owned(), opened.clone()));
+        Ok(opened)
     }
 
     fn unanswered(&self) -> KafkaError {
@@ -202,7 +264,7 @@ impl Admin for RdAdmin {
         let Some(list) = list_of(distinct.into_iter().map(|of| (of, Offset::Invalid)))? else {
             return Ok(BTreeMap::new());
         };
-        let answer = self.ask(Question::GroupOffsets(group, &list), Place::Group(group)).await?;
+        let answer = self.ask_group(group, About::Committed(&list)).await?;
         let mut offsets = self.offsets_in(answer)?;
         offsets.retain(|_, offset| *offset >= 0);
         Ok(offsets)
@@ -216,7 +278,7 @@ impl Admin for RdAdmin {
         let Some(list) = list_of(offsets.iter().map(|(of, offset)| (of, Offset::Offset(*offset))))? else {
             return Ok(());
         };
-        let answer = self.ask(Question::CommitGroupOffsets(group, &list), Place::Group(group)).await?;
+        let answer = self.ask_group(group, About::Commit(&list)).await?;
         self.offsets_in(answer).map(drop)
     }
 

@@ -5,17 +5,19 @@
 //! | `settings` | the properties of each client |
 //! | `context` | what a client tells: its log, what keeps it from brokers, what became of records |
 //! | `admin`, `consumer`, `producer` | the clients |
+//! | `group` | offsets of a consumer group |
 //! | `failures` | what librdkafka's codes mean to callers |
 //! | `threads` | where C may wait |
 //! | `native` | what rdkafka does not wrap, and all that is `unsafe` |
 //!
-//! No consumer joins a group: partitions are assigned by hand, and groups' offsets are an administrator's to commit. Every producer is
+//! No consumer joins a group: partitions are assigned by hand, and a group's offsets are read and committed from outside. Every producer is
 //! idempotent.
 
 mod admin;
 mod consumer;
 mod context;
 mod failures;
+mod group;
 #[expect(unsafe_code, reason = "it calls a C library")]
 mod native;
 mod producer;
@@ -74,7 +76,9 @@ impl Kafka for RdKafka {
         let (client, context) = self.native_producer(config, &settings::admin(config)?)?;
         let servers = config.properties.get(properties::SERVERS).cloned().unwrap_or_default();
         let answer = Duration::from_millis(settings::answer_ms(config)?);
-        Ok(Arc::new(RdAdmin::new(client, context, servers, answer)?))
+        let (clock, given) = (self.clock.clone(), config.clone());
+        let new_group = Box::new(move |group: &str| Ok((settings::group(&given, group)?, context_of(&clock, &given)?)));
+        Ok(Arc::new(RdAdmin::new(client, context, (servers, answer), new_group)?))
     }
 
     fn consumer(&self, config: &ClientConfig, isolation: Isolation) -> Result<Arc<dyn Consumer>, KafkaError> {

@@ -44,6 +44,17 @@ pub(super) fn admin(config: &ClientConfig) -> Result<NativeConfig, KafkaError> {
     Ok(native(&common(config)?, config))
 }
 
+/// For a client of a group, which reads and commits its offsets.
+pub(super) fn group(config: &ClientConfig, group: &str) -> Result<NativeConfig, KafkaError> {
+    properties::check(config, None)?;
+    let mut native = native(&common(config)?, config);
+    let answer = answer_ms(config)?.clamp(1_000, 300_000).to_string();
+    native.set("group.id", group).set("enable.auto.commit", "false");
+    // So long a commit waits for a coordinator. No session is there to be kept.
+    native.set("session.timeout.ms", &answer).set("max.poll.interval.ms", "300000");
+    Ok(native)
+}
+
 /// For a client that reads.
 pub(super) fn consumer(config: &ClientConfig, isolation: Isolation, share: Share) -> Result<NativeConfig, KafkaError> {
     properties::check(config, Some(isolation))?;
@@ -163,6 +174,14 @@ mod tests {
         assert_eq!(native.get(ANSWER_MS), Some("9000"));
         assert_eq!(native.get("delivery.timeout.ms"), None);
         assert_eq!(producer(&given, None).unwrap().get("message.timeout.ms"), Some("60000"));
+    }
+
+    #[test]
+    fn a_commit_of_a_group_ends_with_its_limit() {
+        let given = config(&[(ANSWER_MS, "7000"), ("session.timeout.ms", "400000"), ("group.id", "other")]);
+        let native = group(&given, "mine").unwrap();
+        assert_eq!(native.get("group.id"), Some("mine"));
+        assert_eq!(native.get("session.timeout.ms"), Some("7000"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an administrator asks: a question is sent, and its answer is put into a queue.
+//! What an administrator asks: a question is sent, and its answer is put into a queue. What is told of a group comes the same way.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use rdkafka::{
     bindings::{self, rd_kafka_AdminOptions_t, rd_kafka_topic_partition_t},
 };
 
-use super::{Client, Failure, Queue, c_string, event::Event, failure_of, text_of};
+use super::{Client, Failure, Queue, c_string, event::Event, failure_of, group::committed_of, text_of};
 use crate::{Isolation, NewTopic, Topic, TopicId, TopicPartition};
 
 /// Room for librdkafka's reasons.
@@ -28,10 +28,6 @@ pub(in crate::librdkafka) enum Question<'a> {
     Topics(&'a [String]),
     /// Offsets of at least one partition, no two the same: which offset is wanted stands as the offset. The answer is `Offsets`.
     Offsets(&'a TopicPartitionList, Isolation),
-    /// Of at least one partition. The answer is `Offsets`.
-    GroupOffsets(&'a str, &'a TopicPartitionList),
-    /// Of at least one partition. The answer is `Offsets`.
-    CommitGroupOffsets(&'a str, &'a TopicPartitionList),
     /// The answer is `Done`.
     CreateTopic(&'a NewTopic),
     /// The answer is `Config`.
@@ -69,10 +65,6 @@ pub(in crate::librdkafka) fn ask(
             }
             Ok(())
         }
-        Question::GroupOffsets(group, partitions) => ask_group(client.as_ref(), queue, &options, group, partitions),
-        Question::CommitGroupOffsets(group, partitions) => {
-            tell_group(client.as_ref(), queue, &options, group, partitions)
-        }
         Question::CreateTopic(topic) => ask_to_create(client.as_ref(), queue, &options, topic, timeout_ms),
         Question::Config(topic) => {
             let topic = c_string(topic)?;
@@ -102,42 +94,6 @@ fn ask_topics(client: &dyn Client, queue: &Queue, options: &Options, names: &[St
         let asked = bindings::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         bindings::rd_kafka_DescribeTopics(client.handle(), asked, options.pointer(), queue.pointer());
         bindings::rd_kafka_TopicCollection_destroy(asked);
-    }
-    Ok(())
-}
-
-fn ask_group(
-    client: &dyn Client,
-    queue: &Queue,
-    options: &Options,
-    group: &str,
-    partitions: &TopicPartitionList,
-) -> Result<(), Failure> {
-    let group = c_string(group)?;
-    // SAFETY: all of them live. What is asked is copied, and freed here.
-    unsafe {
-        let mut asked = bindings::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), partitions.ptr());
-        let (handle, options) = (client.handle(), options.pointer());
-        bindings::rd_kafka_ListConsumerGroupOffsets(handle, &raw mut asked, 1, options, queue.pointer());
-        bindings::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
-    }
-    Ok(())
-}
-
-fn tell_group(
-    client: &dyn Client,
-    queue: &Queue,
-    options: &Options,
-    group: &str,
-    partitions: &TopicPartitionList,
-) -> Result<(), Failure> {
-    let group = c_string(group)?;
-    // SAFETY: all of them live. What is told is copied, and freed here.
-    unsafe {
-        let mut told = bindings::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), partitions.ptr());
-        let (handle, options) = (client.handle(), options.pointer());
-        bindings::rd_kafka_AlterConsumerGroupOffsets(handle, &raw mut told, 1, options, queue.pointer());
-        bindings::rd_kafka_AlterConsumerGroupOffsets_destroy(told);
     }
     Ok(())
 }
@@ -263,26 +219,7 @@ fn answer_of(event: &Event) -> Result<Answer, Failure> {
     match event.kind() {
         bindings::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => Ok(Answer::Topics(topics_of(event))),
         bindings::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => Ok(Answer::Offsets(offsets_of(event))),
-        bindings::RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT => {
-            let mut count = 0;
-            // SAFETY: the event is of this type and lives, and what is written to does too.
-            let groups = unsafe {
-                let result = bindings::rd_kafka_event_ListConsumerGroupOffsets_result(pointer);
-                let groups = bindings::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
-                array_of(groups, count)
-            };
-            group_offsets_of(groups)
-        }
-        bindings::RD_KAFKA_EVENT_ALTERCONSUMERGROUPOFFSETS_RESULT => {
-            let mut count = 0;
-            // SAFETY: the event is of this type and lives, and what is written to does too.
-            let groups = unsafe {
-                let result = bindings::rd_kafka_event_AlterConsumerGroupOffsets_result(pointer);
-                let groups = bindings::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &raw mut count);
-                array_of(groups, count)
-            };
-            group_offsets_of(groups)
-        }
+        bindings::RD_KAFKA_EVENT_OFFSET_COMMIT => Ok(committed_of(event)),
         bindings::RD_KAFKA_EVENT_CREATETOPICS_RESULT => {
             let mut count = 0;
             // SAFETY: the event is of this type and lives, what is written to does too, and its topics live as long as it.
@@ -364,7 +301,7 @@ fn offsets_of(event: &Event) -> Vec<(TopicPartition, Result<i64, Failure>)> {
 ///
 /// # Safety
 /// The partition lives.
-unsafe fn offset_of(partition: *const rd_kafka_topic_partition_t) -> (TopicPartition, Result<i64, Failure>) {
+pub(super) unsafe fn offset_of(partition: *const rd_kafka_topic_partition_t) -> (TopicPartition, Result<i64, Failure>) {
     // SAFETY: it lives, and its topic ends with a zero byte.
     unsafe {
         let topic = text_of((*partition).topic).unwrap_or_default();
@@ -372,21 +309,6 @@ unsafe fn offset_of(partition: *const rd_kafka_topic_partition_t) -> (TopicParti
         let offset = failure_of((*partition).err, ptr::null()).map(|()| (*partition).offset);
         (of, offset)
     }
-}
-
-fn group_offsets_of(groups: &[*const bindings::rd_kafka_group_result_t]) -> Result<Answer, Failure> {
-    let mut offsets = Vec::new();
-    for group in groups {
-        // SAFETY: the groups of an event live as long as it, and so do their parts; both may be null.
-        unsafe {
-            let error = bindings::rd_kafka_group_result_error(*group);
-            failure_of(bindings::rd_kafka_error_code(error), bindings::rd_kafka_error_string(error))?;
-            let Some(list) = bindings::rd_kafka_group_result_partitions(*group).as_ref() else { continue };
-            let count = usize::try_from(list.cnt).unwrap_or_default();
-            offsets.extend((0..count).map(|index| offset_of(list.elems.add(index))));
-        }
-    }
-    Ok(Answer::Offsets(offsets))
 }
 
 fn config_of(event: &Event) -> Result<BTreeMap<String, Option<String>>, Failure> {

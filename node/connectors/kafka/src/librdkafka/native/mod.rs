@@ -1,10 +1,11 @@
 //! What rdkafka does not wrap of librdkafka, behind functions that are safe to call: partitions' own queues with the offsets of their
-//! ends and leaders' epochs, most of what an administrator asks, flushing, and how OpenSSL ends.
+//! ends and leaders' epochs, most of what an administrator asks, groups' offsets one by one, flushing, and how OpenSSL ends.
 //!
 //! Each block that calls into C says why it may.
 
 mod admin;
 mod event;
+mod group;
 mod messages;
 mod openssl;
 mod queue;
@@ -21,6 +22,7 @@ use rdkafka::{
 
 pub(super) use self::{
     admin::{Answer, Question, ask, take_answer},
+    group::{commit, committed},
     messages::{Polled, poll},
     openssl::keep_to_the_end,
     queue::Queue,
