@@ -213,6 +213,26 @@ async fn a_table_that_does_not_fit_is_refused_with_what_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_compacted_topic_needs_keys() {
+    let keyed = [("key.format", "json"), ("key.fields", "n")];
+    for (more, policy, fits) in
+        [(&[][..], "compact,delete", false), (&keyed[..], "compact,delete", true), (&[][..], "delete", true)]
+    {
+        let rig = rig(&[&[AT_LEAST_ONCE][..], more].concat());
+        let config = [("cleanup.policy".to_owned(), policy.to_owned())].into();
+        let topic = NewTopic { name: "out".to_owned(), partitions: 1, config };
+        rig.admin().create_topic(&topic).await.expect("created");
+        match fits {
+            true => rig.checked(false).await.expect("it can be written"),
+            false => {
+                rig.refused(false, &["topic 'out' is compacted", "'cleanup.policy' = 'compact,delete'", "'key.fields'"])
+                    .await
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_build_without_a_client_says_so() {
     let mut rig = rig(&[]);
     rig.context.kafka = None;

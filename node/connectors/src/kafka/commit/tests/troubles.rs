@@ -79,6 +79,22 @@ async fn a_partition_that_changes_its_leader_loses_nothing() {
     }
 }
 
+/// With librdkafka a commit is often the first to hear of it.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_brokers_refuse_for_good_is_no_reason_to_try_again() {
+    let mut rig = Rig::new().await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 2).await;
+    rig.publish_all(&mut job, &node).await;
+    job.take(&rig, 30, 2).await;
+    let reason = "out-0: the broker says that the record is too large".to_owned();
+    rig.kafka.fault(Call::Commit, Fault::Fail(KafkaError::Refused { reason: reason.clone() }));
+    let error = rig.order(&job, &node).await.expect_err("it is refused");
+    assert_eq!(error.failure_kind(), FailureKind::Data, "the job fails: {error}");
+    let text = error.to_string();
+    assert!(text.contains("write the rows of checkpoint-2 to topic 'out'") && text.contains(&reason), "{text}");
+}
+
 /// Each call that asks a broker hangs in turn.
 #[tokio::test(start_paused = true)]
 async fn no_call_holds_a_committer_up_for_ever() {
