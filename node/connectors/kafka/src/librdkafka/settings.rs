@@ -41,7 +41,11 @@ pub(super) fn answer_ms(config: &ClientConfig) -> Result<u64, KafkaError> {
 /// For a client that asks.
 pub(super) fn admin(config: &ClientConfig) -> Result<NativeConfig, KafkaError> {
     properties::check(config, None)?;
-    Ok(native(&common(config)?, config))
+    let mut own = common(config)?;
+    // A question for one broker, as for the one that controls the cluster, has librdkafka connect to it whenever the last attempt has failed:
+    // thousands of times a second while it is away. Clients that keep connections to all brokers wait between attempts.
+    own.insert("enable.sparse.connections", "false".to_owned());
+    Ok(native(&own, config))
 }
 
 /// For a client of a group, which reads and commits its offsets.

@@ -8,12 +8,18 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use thalweg_kafka::{
-    ClientConfig, Kafka as _, KafkaError, NewTopic, TopicPartition,
+    ClientConfig, Fetched, Isolation, Kafka as _, KafkaError, NewRecord, NewTopic, OffsetAt, TopicPartition, Wanted,
     librdkafka::RdKafka,
     testing::{apache::Broker, seams::seams},
 };
-use tokio::time::sleep;
+use tokio::{net::TcpListener, time::sleep};
+
+/// More than a client holds, so that it always wants more.
+const BACKLOG: usize = 20_000;
+/// With records. There is one without any behind them.
+const PARTITIONS: i32 = 4;
 
 fn config(broker: &Broker) -> ClientConfig {
     let properties =
@@ -23,6 +29,81 @@ fn config(broker: &Broker) -> ClientConfig {
 
 fn of(partition: i32) -> TopicPartition {
     TopicPartition { topic: "t".into(), partition }
+}
+
+async fn fill(kafka: &RdKafka, config: &ClientConfig) {
+    let topic = NewTopic { name: "t".to_owned(), partitions: PARTITIONS + 1, config: [].into() };
+    kafka.admin(config).expect("a client").create_topic(&topic).await.expect("it is created");
+    let record = |index: usize| NewRecord {
+        topic: "t".into(),
+        partition: Some(i32::try_from(index).expect("it fits") % PARTITIONS),
+        key: None,
+        value: Some(Bytes::from(vec![b'x'; 2_000])),
+        headers: Vec::new(),
+        timestamp_ms: None,
+    };
+    let mut producer = kafka.producer(config).expect("a client");
+    producer.send((0..BACKLOG).map(record).collect()).await.expect("they are handed over");
+    producer.flush().await.expect("they are written");
+}
+
+/// Takes connections at a broker's address and breaks them; counts them.
+async fn refuse_all(broker: &Broker) -> Arc<AtomicU32> {
+    let count = Arc::<AtomicU32>::default();
+    let counted = count.clone();
+    let address = broker.address().replace("localhost", "127.0.0.1");
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
+    let listener = TcpListener::bind(address).await.expect("the broker is gone");
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
+    tokio::spawn(async move {
+        while listener.accept().await.is_ok() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    count
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_gone_is_left_alone() {
+    let Some(mut broker) = Broker::start() else { return };
+    let (kafka, config) = (RdKafka::new(&seams()), config(&broker));
+    fill(&kafka, &config).await;
+    let consumer = kafka.consumer(&config, Isolation::ReadCommitted).expect("a client");
+    let mut readers = Vec::new();
+    for partition in 0..PARTITIONS {
+        readers.push(consumer.read(&of(partition), 0).await.expect("a reader"));
+    }
+    for reader in &mut readers {
+        assert!(matches!(reader.next(1).await, Ok(Fetched::Records(_))));
+    }
+    let admin = kafka.admin(&config).expect("a client");
+    admin.topics(&Wanted::Named(vec!["t".to_owned()])).await.expect("it answers");
+    admin.offsets(&[of(0)], OffsetAt::Latest, Isolation::ReadCommitted).await.expect("it answers");
+    broker.kill();
+    let count = refuse_all(&broker).await;
+    // One that was told nothing yet is in doubt about its topic.
+    let mut in_doubt = consumer.read(&of(PARTITIONS), 0).await.expect("a reader");
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
+    tokio::spawn(async move { while in_doubt.next(100).await.is_ok() {} });
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
+    tokio::spawn(async move {
+        loop {
+            let topics = admin.topics(&Wanted::Named(vec!["t".to_owned()])).await;
+            let offsets = admin.offsets(&[of(0)], OffsetAt::Latest, Isolation::ReadCommitted).await;
+            assert!(topics.is_err() && offsets.is_err());
+        }
+    });
+    // They read on, as far as there is something, and wait for more.
+    for mut reader in readers {
+        #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
+        tokio::spawn(async move { while reader.next(100).await.is_ok() {} });
+    }
+    let mut seen = Vec::new();
+    for _ in 0..12 {
+        sleep(Duration::from_secs(1)).await;
+        seen.push(count.load(Ordering::Relaxed));
+    }
+    assert!(count.load(Ordering::Relaxed) < 1_000, "connections, second by second: {seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
