@@ -10,8 +10,8 @@ use thalweg_kafka::{Admin, KafkaError, Topic, TopicPartition};
 use thalweg_types::Split;
 
 use super::{
-    faults::{failed, patiently},
-    offsets::{Unplaced, beginnings, ends, starts},
+    faults::{ANSWERED_WITHIN, answered, failed, patiently},
+    offsets::{Unplaced, beginnings, ends, ends_to_come, starts},
     options::ReadOptions,
     payload::{PartitionSplit, of_piece_name, piece_name},
     table::KafkaTable,
@@ -48,7 +48,7 @@ impl TopicEnumerator {
             // Only what the client could not do may pass; all else is an answer.
             match placed(admin.as_ref(), &table.options, partitions, listing).await {
                 Err(Unplaced::Client(error)) => Err(error),
-                answer @ (Ok(_) | Err(Unplaced::NotCommitted { .. })) => Ok(answer),
+                answer @ (Ok(_) | Err(Unplaced::NotCommitted { .. } | Unplaced::NoPartition { .. })) => Ok(answer),
             }
         };
         let placed = patiently(&table.notices, "find where partitions begin and end", place).await;
@@ -67,7 +67,23 @@ impl TopicEnumerator {
             | KafkaError::Aborted { .. }
             | KafkaError::Broken { .. }) => Unplaced::Client(other).of_table(&table.name),
         })?;
-        placed.map_err(|unplaced| unplaced.of_table(&table.name))
+        let placed = placed.map_err(|unplaced| unplaced.of_table(&table.name))?;
+        if let Some(ends) = &placed.ends {
+            self.tell_ends_to_come(admin.as_ref(), ends).await;
+        }
+        Ok(placed)
+    }
+
+    /// Tells of partitions that are read further than they go now: the job may wait for long.
+    async fn tell_ends_to_come(&self, admin: &dyn Admin, ends: &BTreeMap<TopicPartition, i64>) {
+        let table = &self.table;
+        // It is for people only.
+        let told = answered(ANSWERED_WITHIN, ends_to_come(admin, &table.options, ends)).await.unwrap_or_default();
+        for (at, now, end) in told {
+            table
+                .notices
+                .tell(&format!("end of {at}"), || format!("{at} ends at {now}, and is read up to {end}: waiting"));
+        }
     }
 }
 
