@@ -12,11 +12,14 @@ use thalweg_types::Split;
 use super::{
     faults::{ANSWERED_WITHIN, answered, failed, patiently},
     offsets::{Unplaced, beginnings, ends, ends_to_come, starts},
-    options::ReadOptions,
+    options::{OnLoss, ReadOptions},
     payload::{PartitionSplit, of_piece_name, piece_name},
     table::KafkaTable,
 };
 use crate::{ConnectorError, Enumerator, FormerEnumerator, Listing, Piece};
+
+/// Where losses are skipped, topics are looked for so often at least: readers learn as fast that theirs was made anew.
+const REMADE_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) struct TopicEnumerator {
     pub(super) table: Arc<KafkaTable>,
@@ -109,7 +112,12 @@ async fn placed(
 #[async_trait]
 impl Enumerator for TopicEnumerator {
     fn interval(&self) -> Option<Duration> {
-        self.table.options.discovery
+        let ReadOptions { discovery, on_loss, .. } = &self.table.options;
+        match on_loss {
+            OnLoss::Fail => *discovery,
+            // A topic that is made anew is read on at once, wherever its readers and this are.
+            OnLoss::Skip => discovery.map(|given| given.min(REMADE_EVERY)),
+        }
     }
 
     fn cuts_together(&self) -> bool {

@@ -289,12 +289,13 @@ impl KafkaReader {
             Fate::Refused(error) => return Err(self.failed(error)),
             Fate::Remade => {
                 self.pending.clear();
-                let then =
-                    if self.table.options.discovery.is_some() { "" } else { ", once its partitions are looked for" };
-                self.lose_rest(
-                    format!("topic '{topic}' was deleted and made anew"),
-                    format!("the new one is read from its beginning{then}"),
-                )?;
+                let then = match self.table.options.discovery {
+                    Some(_) => "the new one is read from its beginning",
+                    None => {
+                        "nothing of the new one is read: the table looks for no partitions after the job's beginning"
+                    }
+                };
+                self.lose_rest(format!("topic '{topic}' was deleted and made anew"), then.to_owned())?;
             }
             Fate::Gone => {
                 self.lose_rest(
