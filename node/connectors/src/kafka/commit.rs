@@ -22,7 +22,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use serde_json::Value;
-use thalweg_kafka::{Kafka, KafkaError, TransactionalProducer, Wanted};
+use thalweg_kafka::{Admin, Kafka, KafkaError, TransactionalProducer, Wanted};
 use thalweg_storage::{CheckpointStore, ObjectStores};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobId,
@@ -42,6 +42,7 @@ use crate::{
     CommitterIdentity, ConnectorError, Epochs, SinkCommitter,
     connector::SinkTable,
     kept::KeptSessions,
+    notices::TableNotices,
     options::Options,
     staging::{self, Staged},
 };
@@ -67,11 +68,14 @@ pub(super) struct KafkaCommitter {
     stores: ObjectStores,
     seams: Seams,
     kept: KeptSessions,
+    notices: TableNotices,
 }
 
 /// A producer that has the transactional id, and what is known to be written.
 struct Session {
     producer: Box<dyn TransactionalProducer>,
+    /// Asks about the topic.
+    admin: Arc<dyn Admin>,
     progress: Option<Progress>,
     /// What the id stands for at a cluster: tables of a sink never change, but a session must not outlive a mistake.
     servers: String,
@@ -99,11 +103,12 @@ impl KafkaCommitter {
         let options = Options::new(&spec.table, &spec.connector);
         Ok(Self {
             options: WriteOptions::of(&options, &spec.table, spec.connector.delivery())?,
-            identity,
             kafka: kafka(&options, context)?,
             stores: context.stores.clone(),
             seams: context.seams.clone(),
             kept: context.kept.clone(),
+            notices: context.notices.of(Some(identity.job), &spec.table),
+            identity,
         })
     }
 
@@ -151,11 +156,38 @@ impl KafkaCommitter {
         match step {
             Step::Done => Ok(session),
             Step::Write => {
-                self.write(epoch, session.producer.as_mut()).await?;
-                session.progress = Some(epoch.progress.clone());
+                let progress = self.look_at_topic(epoch, session.admin.as_ref(), session.progress.as_ref()).await?;
+                self.write(epoch, &progress, session.producer.as_mut()).await?;
+                session.progress = Some(progress);
                 Ok(session)
             }
         }
+    }
+
+    /// The progress of an epoch, with the topic that it is written to. Where that is another one than the rows before went to, says so: they are
+    /// gone, and no reader finds them in the new one. A topic that is not there is told of at once: the client would look for it for long, and say nothing.
+    async fn look_at_topic(
+        &self,
+        epoch: &Epoch<'_>,
+        admin: &dyn Admin,
+        before: Option<&Progress>,
+    ) -> Result<Progress, Trouble> {
+        let WriteOptions { topic, servers, .. } = &self.options;
+        let wanted = Wanted::Named(vec![topic.to_string()]);
+        let found = answered(ANSWERED_WITHIN, admin.topics(&wanted)).await;
+        let found = found.map_err(|error| self.trouble(epoch, error))?;
+        let missing = || {
+            // A broker that has just started may not know it yet, and somebody may make it again.
+            let reason = format!("there is no topic '{topic}' at {servers} now, and there was when the job began");
+            Trouble::Stop(ConnectorError::Store { attempted: self.attempted(epoch), source: reason.into() })
+        };
+        let progress = epoch.progress.clone().to(found.first().ok_or_else(missing)?.id);
+        if let Some(before) = before.filter(|before| progress.is_of_another_topic(before)) {
+            self.notices.tell(&format!("topic anew after {}", before.epoch), || {
+                format!("topic '{topic}' was deleted and made anew: the rows up to {} that were written to it are lost there", before.epoch)
+            });
+        }
+        Ok(progress)
     }
 
     /// Takes the transactional id, and reads what is written.
@@ -184,11 +216,16 @@ impl KafkaCommitter {
             Some(progress) => progress,
             None => read().await?,
         };
-        Ok(Session { producer, progress, servers: servers.clone() })
+        Ok(Session { producer, admin, progress, servers: servers.clone() })
     }
 
     /// Writes the rows and the progress in one transaction. After an error it is not known whether it is committed.
-    async fn write(&self, epoch: &Epoch<'_>, producer: &mut dyn TransactionalProducer) -> Result<(), Trouble> {
+    async fn write(
+        &self,
+        epoch: &Epoch<'_>,
+        progress: &Progress,
+        producer: &mut dyn TransactionalProducer,
+    ) -> Result<(), Trouble> {
         let began = self.seams.clock.monotonic();
         let limit = self.options.transaction_timeout + COMMIT_SLACK;
         let write = async {
@@ -208,7 +245,7 @@ impl KafkaCommitter {
             }
             if !bug::is_active(Bug::CommitWithoutProgress) {
                 let key = ProgressKey::of(&self.identity);
-                let record = epoch.progress.record(&self.options.progress_topic, &key);
+                let record = progress.record(&self.options.progress_topic, &key);
                 producer.send(vec![record]).await.map_err(trouble)?;
             }
             producer.commit().await.map_err(trouble)
