@@ -60,7 +60,7 @@ async fn a_schema_is_asked_for_once() {
         "it has 0 bytes, and the name of its schema takes 5",
         "it has 3 bytes, and the name of its schema takes 5",
         "it begins with the byte 123, and messages that name their schema begin with 0",
-        "1 bytes follow the record",
+        "a byte follows the record",
     ];
     assert_eq!(reasons, expected);
 }
