@@ -79,6 +79,7 @@ pub(super) struct KafkaReader {
     epoch: Option<i32>,
     /// How many records became rows or dead letters.
     given: u64,
+    has_told_absent: bool,
 }
 
 /// What stays the same of a split while it is read.
@@ -114,6 +115,7 @@ impl KafkaReader {
             is_out_of_range: false,
             epoch: None,
             given: 0,
+            has_told_absent: false,
             split: Arc::new(SplitOf { split, partition }),
         }
     }
@@ -154,15 +156,21 @@ impl KafkaReader {
         self.can_read();
         let next = self.pending.drain(..count).next_back().map_or(self.position, |last| last.offset + 1);
         self.set_position(next);
-        self.tell_absent(count as u64);
+        self.count(count as u64);
         Ok(Read::Records { batch, dead_letters })
     }
 
-    /// Tells of columns that none of the first records had, once.
-    fn tell_absent(&mut self, count: u64) {
-        let before = self.given;
+    /// Counts records. Tells of columns that none of the first ones had.
+    fn count(&mut self, count: u64) {
         self.given += count;
-        if before < ABSENT_AFTER && self.given >= ABSENT_AFTER {
+        if self.given >= ABSENT_AFTER {
+            self.tell_absent();
+        }
+    }
+
+    /// Tells once of columns that no record had, if there was one. It is called when there are many, or all of them for now.
+    fn tell_absent(&mut self) {
+        if self.given > 0 && !std::mem::replace(&mut self.has_told_absent, true) {
             self.table.notices.tell_absent(self.rows.absent(), &self.at().topic);
         }
     }
@@ -196,6 +204,7 @@ impl KafkaReader {
             }
             Ok(Fetched::CaughtUp) => {
                 self.can_read();
+                self.tell_absent();
                 let position = self.partition.as_ref().map_or(self.position, |partition| partition.reader.position());
                 self.set_position(position.max(self.position));
                 self.open.set_end(self.position);
@@ -434,6 +443,7 @@ impl SplitReader for KafkaReader {
             }
             if self.is_over {
                 self.partition = None;
+                self.tell_absent();
                 let end = self.end().unwrap_or(self.position);
                 self.set_position(self.position.max(end));
                 return Ok(Read::End);
