@@ -13,7 +13,7 @@ use rdkafka::{
     bindings::{self, rd_kafka_AdminOptions_t, rd_kafka_topic_partition_t},
 };
 
-use super::{Client, Failure, Queue, c_string, event::Event, failure_of, group::committed_of, text_of};
+use super::{Client, Failure, Queue, c_string, event::Event, failure_of, text_of};
 use crate::{Isolation, NewTopic, Topic, TopicId, TopicPartition};
 
 /// Room for librdkafka's reasons.
@@ -301,13 +301,32 @@ fn offsets_of(event: &Event) -> Vec<(TopicPartition, Result<i64, Failure>)> {
 ///
 /// # Safety
 /// The partition lives.
-pub(super) unsafe fn offset_of(partition: *const rd_kafka_topic_partition_t) -> (TopicPartition, Result<i64, Failure>) {
+unsafe fn offset_of(partition: *const rd_kafka_topic_partition_t) -> (TopicPartition, Result<i64, Failure>) {
     // SAFETY: it lives, and its topic ends with a zero byte.
     unsafe {
         let topic = text_of((*partition).topic).unwrap_or_default();
         let of = TopicPartition { topic: topic.into(), partition: (*partition).partition };
         let offset = failure_of((*partition).err, ptr::null()).map(|()| (*partition).offset);
         (of, offset)
+    }
+}
+
+/// What became of a commit of offsets for a group.
+fn committed_of(event: &Event) -> Answer {
+    // SAFETY: the event is of this type and lives, and its list lives as long as it.
+    unsafe { offsets_in(bindings::rd_kafka_event_topic_partition_list(event.pointer())) }
+}
+
+/// What is told of each partition of a list.
+///
+/// # Safety
+/// The list is null or lives.
+pub(super) unsafe fn offsets_in(list: *const bindings::rd_kafka_topic_partition_list_t) -> Answer {
+    // SAFETY: the caller promises it, and a list has as many elements as it says.
+    unsafe {
+        let Some(list) = list.as_ref() else { return Answer::Offsets(Vec::new()) };
+        let count = usize::try_from(list.cnt).unwrap_or_default();
+        Answer::Offsets((0..count).map(|index| offset_of(list.elems.add(index))).collect())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rdkafka::{TopicPartitionList, bindings};
 
-use super::{Answer, Client, Failure, Queue, admin::offset_of, event::Event, failure_of};
+use super::{Answer, Client, Failure, Queue, admin::offsets_in, failure_of};
 
 /// Commits offsets for the client's group. The answer comes into the queue.
 pub(in crate::librdkafka) fn commit(
@@ -31,24 +31,5 @@ pub(in crate::librdkafka) fn committed(
         let code = bindings::rd_kafka_committed(client.handle(), partitions.ptr(), timeout_ms);
         failure_of(code, std::ptr::null())?;
         Ok(offsets_in(partitions.ptr()))
-    }
-}
-
-/// The answer to `commit`.
-pub(super) fn committed_of(event: &Event) -> Answer {
-    // SAFETY: the event is of this type and lives, and its list lives as long as it.
-    unsafe { offsets_in(bindings::rd_kafka_event_topic_partition_list(event.pointer())) }
-}
-
-/// What is told of each partition of a list.
-///
-/// # Safety
-/// The list is null or lives.
-unsafe fn offsets_in(list: *const bindings::rd_kafka_topic_partition_list_t) -> Answer {
-    // SAFETY: the caller promises it, and a list has as many elements as it says.
-    unsafe {
-        let Some(list) = list.as_ref() else { return Answer::Offsets(Vec::new()) };
-        let count = usize::try_from(list.cnt).unwrap_or_default();
-        Answer::Offsets((0..count).map(|index| offset_of(list.elems.add(index))).collect())
     }
 }
