@@ -1,6 +1,7 @@
 //! What clients of librdkafka do while a broker is away, and when it comes back.
 
 use std::{
+    fs,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -14,7 +15,7 @@ use thalweg_kafka::{
     librdkafka::RdKafka,
     testing::{apache::Broker, seams::seams},
 };
-use tokio::{net::TcpListener, time::sleep};
+use tokio::time::sleep;
 
 /// More than a client holds, so that it always wants more.
 const BACKLOG: usize = 20_000;
@@ -47,20 +48,13 @@ async fn fill(kafka: &RdKafka, config: &ClientConfig) {
     producer.flush().await.expect("they are written");
 }
 
-/// Takes connections at a broker's address and breaks them; counts them.
-async fn refuse_all(broker: &Broker) -> Arc<AtomicU32> {
-    let count = Arc::<AtomicU32>::default();
-    let counted = count.clone();
-    let address = broker.address().replace("localhost", "127.0.0.1");
-    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
-    let listener = TcpListener::bind(address).await.expect("the broker is gone");
-    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
-    tokio::spawn(async move {
-        while listener.accept().await.is_ok() {
-            counted.fetch_add(1, Ordering::Relaxed);
-        }
-    });
-    count
+/// How many connections were refused on this machine; `None`: it does not tell. One that is accepted and broken then would not do: librdkafka
+/// pauses after those.
+fn refused_connections() -> Option<u64> {
+    let told = fs::read_to_string("/proc/net/snmp").ok()?;
+    let mut lines = told.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let place = lines.next()?.split(' ').position(|name| name == "AttemptFails")?;
+    lines.next()?.split(' ').nth(place)?.parse().ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +74,7 @@ async fn a_broker_that_is_gone_is_left_alone() {
     admin.topics(&Wanted::Named(vec!["t".to_owned()])).await.expect("it answers");
     admin.offsets(&[of(0)], OffsetAt::Latest, Isolation::ReadCommitted).await.expect("it answers");
     broker.kill();
-    let count = refuse_all(&broker).await;
+    let Some(before) = refused_connections() else { return };
     // One that was told nothing yet is in doubt about its topic.
     let mut in_doubt = consumer.read(&of(PARTITIONS), 0).await.expect("a reader");
     #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
@@ -98,12 +92,10 @@ async fn a_broker_that_is_gone_is_left_alone() {
         #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
         tokio::spawn(async move { while reader.next(100).await.is_ok() {} });
     }
-    let mut seen = Vec::new();
-    for _ in 0..12 {
-        sleep(Duration::from_secs(1)).await;
-        seen.push(count.load(Ordering::Relaxed));
-    }
-    assert!(count.load(Ordering::Relaxed) < 1_000, "connections, second by second: {seen:?}");
+    sleep(Duration::from_secs(12)).await;
+    // Other processes have few.
+    let refused = refused_connections().expect("it was told before") - before;
+    assert!(refused < 3_000, "{refused} connections were refused");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
