@@ -50,6 +50,7 @@ mod history;
 mod live;
 mod publish;
 mod reports;
+mod unseen;
 mod waits;
 
 pub use history::{EndedCheckpoint, of_the_record};

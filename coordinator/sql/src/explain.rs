@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use arrow::datatypes::{Schema, SchemaRef};
 use thalweg_types::{
     JobGraph, OperatorId, OperatorKind,
-    connector::{Delivery, TableConnector},
+    connector::{Delivers, Delivery, TableConnector},
     graph::{
         AggregatePhase, Calc, ColumnPredicate, Comparison, Distribution, Edge, Operator, Parallelism, PredicateValue,
         RowRange, SinkOperator, Sort, SortColumn, SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin,
@@ -123,14 +123,19 @@ pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
     }
 }
 
-/// Names the sink, and says so if it may write rows again.
+/// Names the sink, and says how often it writes a row, unless it is once and nobody could choose.
 fn sink_text(sink: &SinkOperator, connector: &str) -> String {
-    let again = match sink.connector.delivery() {
+    let is_chosen = sink.connector.sink().is_some_and(|spec| match spec.delivery {
+        Delivers::By(_) => true,
+        Delivers::Always(_) => false,
+    });
+    let guarantee = match sink.connector.delivery() {
         Some(Delivery::AtLeastOnce) => ", at least once",
         Some(Delivery::NoGuarantee) => ", no guarantee",
+        Some(Delivery::ExactlyOnce) if is_chosen => ", exactly once",
         Some(Delivery::ExactlyOnce) | None => "",
     };
-    format!("Sink {} ({connector}{again})", sink.table)
+    format!("Sink {} ({connector}{guarantee})", sink.table)
 }
 
 /// The name, and which options are secrets. Other options stand in the script.

@@ -35,6 +35,14 @@ pub(crate) fn is_implicit(from: &DataType, to: &DataType) -> bool {
                         && (from.data_type() == to.data_type() || is_implicit(from.data_type(), to.data_type()))
                 })
         }
+        // Keys and values, each as in a row. That values cannot be NULL is no hindrance: nested fields of tables always can.
+        (T::Map(from, _), T::Map(to, _)) => match (from.data_type(), to.data_type()) {
+            (T::Struct(from), T::Struct(to)) if from.len() == to.len() => from
+                .iter()
+                .zip(to)
+                .all(|(from, to)| from.data_type() == to.data_type() || is_implicit(from.data_type(), to.data_type())),
+            _ => false,
+        },
         _ => false,
     }
 }

@@ -172,6 +172,7 @@ impl LeaderTerm {
             Ok(controller) => {
                 if !record.status.is_terminal() {
                     self.remembered.remove(&job);
+                    notice_unseen(job, &controller);
                 }
                 self.measures.entry(job).or_insert_with(|| JobMeasures::begin(record)).on_controller();
                 self.jobs.insert(job, controller);
@@ -386,6 +387,17 @@ fn forgettable_nodes(state: &ClusterState) -> Option<Command> {
 
 fn source_text(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| "no further cause is known".to_owned(), ToString::to_string)
+}
+
+/// Tells whoever submits a job that nobody will see its rows.
+fn notice_unseen(job: JobId, controller: &JobController) {
+    for table in controller.unseen_tables() {
+        tracing::warn!(
+            target: "thalweg::notice",
+            job = job.0,
+            "table {table}: its rows become visible with checkpoints, and none are taken: set 'checkpoint.interval'"
+        );
+    }
 }
 
 #[cfg(test)]

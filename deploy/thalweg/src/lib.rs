@@ -25,3 +25,4 @@ pub mod statements;
 pub mod streams;
 pub mod tcp;
 pub mod telemetry;
+mod times;

@@ -12,22 +12,20 @@ use std::{
 
 use anyhow::Result;
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, UInt32Array,
-    },
+    array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array},
     csv,
-    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
     json,
     util::display::{ArrayFormatter, DurationFormat, FormatOptions},
 };
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
-use thalweg_functions::moment::{self, TimestampForm};
 use thiserror::Error;
 
 use crate::{
     args::OutputFormat,
     floats::{json_writer, with_named_floats},
+    times::with_times_as_text,
 };
 
 /// The widest column of a table of rows.
@@ -266,49 +264,6 @@ fn with_query(number: u32, batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-/// Writes timestamps as in files: a blank between date and time, and all digits of a second that the unit has.
-fn with_times_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
-    let (mut fields, mut columns) = (Vec::new(), Vec::new());
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        let column = times_as_text(column)?;
-        fields.push(field.as_ref().clone().with_data_type(column.data_type().clone()));
-        columns.push(column);
-    }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-}
-
-fn times_as_text(column: &ArrayRef) -> Result<ArrayRef> {
-    Ok(match column.data_type() {
-        DataType::Timestamp(unit, _) => {
-            // chrono covers fewer years, so it is not used here.
-            let ticks = arrow::compute::cast(column, &DataType::Int64)?;
-            let text = |tick| {
-                let mut text = Vec::new();
-                moment::write(tick, *unit, TimestampForm::Sql, &mut text);
-                String::from_utf8(text)
-            };
-            let texts = ticks.as_primitive::<Int64Type>().iter().map(|tick| tick.map(text).transpose());
-            Arc::new(texts.collect::<Result<StringArray, _>>()?)
-        }
-        DataType::Struct(fields) => {
-            let (structs, mut changed) = (column.as_struct(), Vec::new());
-            for (field, values) in fields.iter().zip(structs.columns()) {
-                let values = times_as_text(values)?;
-                changed.push((Arc::new(field.as_ref().clone().with_data_type(values.data_type().clone())), values));
-            }
-            let (fields, values): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
-            Arc::new(StructArray::try_new_with_length(fields.into(), values, column.nulls().cloned(), column.len())?)
-        }
-        DataType::List(field) => {
-            let lists = column.as_list::<i32>();
-            let values = times_as_text(lists.values())?;
-            let field = field.as_ref().clone().with_data_type(values.data_type().clone());
-            Arc::new(ListArray::try_new(Arc::new(field), lists.offsets().clone(), values, column.nulls().cloned())?)
-        }
-        _ => column.clone(),
-    })
-}
-
 /// The width of a text, in characters.
 #[must_use]
 pub fn width(text: &str) -> usize {
@@ -402,7 +357,10 @@ pub fn watermark_text(micros: i64) -> String {
 #[cfg(test)]
 mod tests {
     use arrow::{
-        array::{Float32Array, Float64Array, Int64Array, TimestampMicrosecondArray, TimestampMillisecondArray},
+        array::{
+            Float32Array, Float64Array, Int64Array, ListArray, StructArray, TimestampMicrosecondArray,
+            TimestampMillisecondArray,
+        },
         datatypes::Int32Type,
     };
 
@@ -450,6 +408,35 @@ mod tests {
             "2  NULL  é",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), lines);
+    }
+
+    #[test]
+    fn maps_of_any_keys_are_shown_and_their_times_as_elsewhere() {
+        use arrow::{
+            array::{Int32Builder, MapBuilder, StringBuilder, TimestampMillisecondBuilder},
+            compute::concat,
+        };
+        let mut map = MapBuilder::new(None, Int32Builder::new(), TimestampMillisecondBuilder::new());
+        map.keys().append_slice(&[1, -2]);
+        map.values().append_slice(&[0, 1_500]);
+        map.append(true).unwrap();
+        map.append(false).unwrap();
+        let map: ArrayRef = Arc::new(map.finish());
+        let batch = RecordBatch::try_from_iter([("m", concat(&[map.as_ref()]).unwrap())]).unwrap();
+        let json = printed(OutputFormat::Json, 1, &[(0, batch.clone())]);
+        assert_eq!(
+            json,
+            "{\"m\":{\"1\":\"1970-01-01 00:00:00.000\",\"-2\":\"1970-01-01 00:00:01.500\"}}\n{\"m\":null}\n"
+        );
+        let csv = printed(OutputFormat::Csv, 1, &[(0, batch)]);
+        assert!(csv.contains("\"\"-2\"\":\"\"1970-01-01 00:00:01.500\"\""), "{csv}");
+        let mut texts = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+        texts.keys().append_value("a");
+        texts.values().append_null();
+        texts.append(true).unwrap();
+        let texts: ArrayRef = Arc::new(texts.finish());
+        let batch = RecordBatch::try_from_iter([("m", texts)]).unwrap();
+        assert_eq!(printed(OutputFormat::Json, 1, &[(0, batch)]), "{\"m\":{\"a\":null}}\n");
     }
 
     #[test]

@@ -408,8 +408,8 @@ fn only_committed_records_are_read_unless_the_table_says_otherwise() {
 #[test]
 fn plans_say_how_often_rows_are_written() {
     for (guarantee, told) in [
-        ("", "Sink o (kafka): "),
-        (", 'sink.delivery-guarantee' = 'exactly-once'", "Sink o (kafka): "),
+        ("", "Sink o (kafka, exactly once): "),
+        (", 'sink.delivery-guarantee' = 'exactly-once'", "Sink o (kafka, exactly once): "),
         (", 'sink.delivery-guarantee' = 'at-least-once'", "Sink o (kafka, at least once): "),
     ] {
         let out = table("127.0.0.1:9092", "t", &format!("'format' = 'json'{guarantee}"));

@@ -6,16 +6,20 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident, $inner:ty, $prefix:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub $inner);
+        number_id!($(#[$doc])* $name, $inner);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!($prefix, "{}"), self.0)
             }
         }
+    };
+    // One that is shown in a way of its own.
+    ($(#[$doc:meta])* $name:ident, $inner:ty) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub $inner);
 
         impl $name {
             /// The id that follows this one.
@@ -61,12 +65,21 @@ number_id!(
 );
 number_id!(
     /// The number of one checkpoint of one job, from 1, never reused.
-    CheckpointId, u64, "checkpoint-"
+    CheckpointId, u64
 );
 
 impl CheckpointId {
     /// The end of a job, after all of its checkpoints.
     pub const FINAL: Self = Self(u64::MAX);
+}
+
+impl fmt::Display for CheckpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::FINAL => f.write_str("the end"),
+            Self(number) => write!(f, "checkpoint-{number}"),
+        }
+    }
 }
 
 /// One parallel instance of a chain: one actor.
@@ -155,5 +168,10 @@ mod tests {
         assert_eq!(parts.len(), ids.len(), "{parts:?}");
         let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         assert!(parts.iter().all(|part| !part.is_empty() && part.len() <= 33 && part.chars().all(is_fit)), "{parts:?}");
+    }
+
+    #[test]
+    fn the_end_of_a_job_is_no_number() {
+        assert_eq!([CheckpointId(7), CheckpointId::FINAL].map(|id| id.to_string()), ["checkpoint-7", "the end"]);
     }
 }

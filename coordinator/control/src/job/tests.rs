@@ -16,6 +16,7 @@ use super::*;
 mod checkpoints;
 mod graphs;
 mod properties;
+mod unseen;
 mod world;
 
 use world::World;

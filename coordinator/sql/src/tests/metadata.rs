@@ -67,6 +67,25 @@ fn a_source_gives_them_by_the_types_of_its_connector_and_other_operators_know_no
     }
 }
 
+/// What `MAP` gives has no NULL among its values here.
+#[test]
+fn headers_are_written_whether_or_not_their_values_can_be_null() {
+    let mut types = std::collections::HashSet::new();
+    for headers in ["MAP['a', CAST('b' AS BYTES)]", "MAP['a', CAST(NULL AS BYTES)]", "NULL"] {
+        let sql =
+            topic("k", "a BIGINT, headers MAP<STRING, BYTES> METADATA") + &format!("INSERT INTO k SELECT 1, {headers}");
+        let planned = graph(&sql);
+        let sink = planned.operators.iter().find(|operator| matches!(operator.kind, OperatorKind::Sink(_)));
+        types.insert(sink.expect("a sink").output.field(1).data_type().clone());
+        let text = crate::explain(&planned);
+        assert!(text.contains("Sink k (kafka, exactly once)"), "{text}");
+    }
+    assert_eq!(types.len(), 1, "the connector gets one type: {types:?}");
+    let texts = topic("k", "a BIGINT, headers MAP<STRING, BYTES> METADATA") + "INSERT INTO k SELECT 1, MAP['a', 'b']";
+    let error = plan_text(&texts).map(drop).expect_err("it has texts").to_string();
+    assert!(error.contains("is MAP<STRING, BYTES>, but the query gives MAP<STRING, STRING>"), "{error}");
+}
+
 #[test]
 fn a_star_has_them_where_they_are_declared() {
     let planned = plan_text(&(topic("k", COLUMNS) + "SELECT * FROM k")).expect("planned");

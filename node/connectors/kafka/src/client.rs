@@ -358,10 +358,11 @@ pub trait TransactionalProducer: Producer {
     /// If one is open, or the producer is fenced.
     async fn begin(&mut self) -> Result<(), KafkaError>;
 
-    /// Flushes and commits. After an error other than `Aborted` it is not known whether it was committed.
+    /// Flushes and commits. After an error other than `Aborted` and `Refused` it is not known whether it was committed; after these two it is not,
+    /// and can be aborted.
     ///
     /// # Errors
-    /// If the transaction expired, the producer is fenced, or brokers do not answer.
+    /// If the transaction expired, the producer is fenced, or brokers do not answer; `Refused`, if one of the records is.
     async fn commit(&mut self) -> Result<(), KafkaError>;
 
     /// Aborts the transaction.

@@ -65,3 +65,22 @@ impl fmt::Display for OutOfRange {
         }
     }
 }
+
+#[cfg(any(feature = "librdkafka", feature = "model"))]
+impl KafkaError {
+    /// What a commit answers if a record of its transaction was not written for this reason. A record that is refused would be refused again,
+    /// in another transaction too.
+    pub(crate) fn of_transaction(self) -> Self {
+        match self {
+            Self::Refused { .. } => self,
+            Self::Aborted { reason } => Self::Aborted { reason },
+            Self::Config { .. }
+            | Self::Unavailable { .. }
+            | Self::Denied { .. }
+            | Self::NoTopic { .. }
+            | Self::OffsetOutOfRange { .. }
+            | Self::Fenced { .. }
+            | Self::Broken { .. } => Self::Aborted { reason: self.to_string() },
+        }
+    }
+}

@@ -178,7 +178,10 @@ impl BlockReader {
         }
         if self.next.record == block.records && block.at < block.datums.len() {
             let (start, left) = (self.next.block, block.datums.len() - block.at);
-            let reason = format!("block at byte {start}: {left} bytes follow its last record");
+            let reason = match left {
+                1 => format!("block at byte {start}: a byte follows its last record"),
+                left => format!("block at byte {start}: {left} bytes follow its last record"),
+            };
             return Err(malformed(&self.file, reason));
         }
         Ok(())

@@ -46,6 +46,7 @@ use crate::{
     CommitterIdentity, ConnectorError, Epochs, SinkCommitter,
     connector::SinkTable,
     kept::{KeptSessions, QueueShare},
+    notices::TableNotices,
     options::Options,
     staging::{self, Staged},
 };
@@ -78,11 +79,14 @@ pub(super) struct KafkaCommitter {
     stores: ObjectStores,
     seams: Seams,
     kept: KeptSessions,
+    notices: TableNotices,
 }
 
 /// A producer that has the transactional id, and what is known to be written.
 struct Session {
     producer: Box<dyn TransactionalProducer>,
+    /// Asks about the topic.
+    admin: Arc<dyn Admin>,
     progress: Option<Progress>,
     /// What the id stands for at a cluster: tables of a sink never change, but a session must not outlive a mistake.
     servers: String,
@@ -127,11 +131,12 @@ impl KafkaCommitter {
         let options = Options::new(&spec.table, &spec.connector);
         Ok(Self {
             options: WriteOptions::of(&options, &spec.table, spec.connector.delivery())?,
-            identity,
             kafka: kafka(&options, context)?,
             stores: context.stores.clone(),
             seams: context.seams.clone(),
             kept: context.kept.clone(),
+            notices: context.notices.of(Some(identity.job), &spec.table),
+            identity,
         })
     }
 
@@ -155,15 +160,18 @@ impl KafkaCommitter {
                     self.keep(Some(session), limit);
                     return Ok(());
                 }
-                Err(Trouble::Stop(error)) => return Err(error),
+                Err(Trouble::Stop(error)) => {
+                    self.keep(None, limit);
+                    return Err(error);
+                }
                 Err(Trouble::Again(error)) => error,
                 Err(Trouble::Expired(error)) => {
                     limit = self.longer(limit);
-                    self.keep(None, limit);
                     error
                 }
             };
             if tries == TRIES_MAX {
+                self.keep(None, limit);
                 return Err(self.gave_up(epoch, error));
             }
             tracing::debug!(job = %self.identity.job, table = self.options.table, %error, "publishes again");
@@ -207,13 +215,36 @@ impl KafkaCommitter {
             Step::Done => Ok(session),
             Step::Write => {
                 // Before a transaction is open: brokers may be slow to answer.
-                let placement = self.placement(epoch, session.admin.as_ref()).await?;
-                self.write(epoch, &mut session, placement).await?;
-                session.progress = Some(epoch.progress.clone());
+                let (progress, placement) = self.look_at_topic(epoch, &session).await?;
+                self.write(epoch, &progress, &mut session, placement).await?;
+                session.progress = Some(progress);
                 session.mark = session.mark.after_record();
                 Ok(session)
             }
         }
+    }
+
+    /// The progress of an epoch, with the topic that it is written to, and how records are placed there. Where that is another one than the rows before went to, says so: they are
+    /// gone, and no reader finds them in the new one. A topic that is not there is told of at once: the client would look for it for long, and say nothing.
+    async fn look_at_topic(&self, epoch: &Epoch<'_>, session: &Session) -> Result<(Progress, Placement), Trouble> {
+        let WriteOptions { topic, servers, partitioner, .. } = &self.options;
+        let wanted = Wanted::Named(vec![topic.to_string()]);
+        let found = answered(ANSWERED_WITHIN, session.admin.topics(&wanted)).await;
+        let found = found.map_err(|error| self.trouble(epoch, error))?;
+        let missing = || {
+            // A broker that has just started may not know it yet, and somebody may make it again.
+            let reason = format!("there is no topic '{topic}' at {servers} now, and there was when the job began");
+            Trouble::Stop(ConnectorError::Store { attempted: self.attempted(epoch), source: reason.into() })
+        };
+        let found = found.first().ok_or_else(missing)?;
+        let progress = epoch.progress.clone().to(found.id);
+        let before = session.progress.as_ref();
+        if let Some(before) = before.filter(|before| progress.is_of_another_topic(before)) {
+            self.notices.tell(&format!("topic anew after {}", before.epoch), || {
+                format!("topic '{topic}' was deleted and made anew: the rows up to {} that were written to it are lost there", before.epoch)
+            });
+        }
+        Ok((progress, Placement::new(*partitioner, found.partitions)))
     }
 
     /// Looks whether what a session knows of progress can still be so: a destination may have been restored from a backup, or the topic
@@ -275,15 +306,16 @@ impl KafkaCommitter {
 
     /// Writes the rows and the progress in one transaction. After an error it is not known whether it is committed. If it cannot be, it is
     /// aborted: while it is open it holds back all who read committed records of its partitions.
-    async fn write(&self, epoch: &Epoch<'_>, session: &mut Session, placement: Placement) -> Result<(), Trouble> {
+    async fn write(
+        &self,
+        epoch: &Epoch<'_>,
+        progress: &Progress,
+        session: &mut Session,
+        placement: Placement,
+    ) -> Result<(), Trouble> {
         let mut is_decided = false;
-        let written = self.write_and_commit(epoch, session, placement, &mut is_decided).await;
-        let is_doomed = match &written {
-            Ok(()) => false,
-            Err(Trouble::Again(KafkaError::Aborted { .. })) => true,
-            Err(Trouble::Again(_) | Trouble::Expired(_) | Trouble::Stop(_)) => !is_decided,
-        };
-        if is_doomed {
+        let written = self.write_and_commit(epoch, progress, session, placement, &mut is_decided).await;
+        if written.is_err() && !is_decided {
             // Whoever comes next does it too, by taking the id; but that may be late.
             timeout(ABORTED_WITHIN, session.producer.abort()).await.map(drop).ok();
         }
@@ -294,6 +326,7 @@ impl KafkaCommitter {
     async fn write_and_commit(
         &self,
         epoch: &Epoch<'_>,
+        progress: &Progress,
         session: &mut Session,
         mut placement: Placement,
         is_decided: &mut bool,
@@ -318,11 +351,14 @@ impl KafkaCommitter {
             producer.flush().await.map_err(trouble)?;
             if !bug::is_active(Bug::CommitWithoutProgress) {
                 let key = ProgressKey::of(&self.identity);
-                let record = epoch.progress.record(&self.options.progress_topic, &key);
+                let record = progress.record(&self.options.progress_topic, &key);
                 producer.send(vec![record]).await.map_err(trouble)?;
             }
             *is_decided = true;
-            producer.commit().await.map_err(trouble)
+            let committed = producer.commit().await;
+            // Brokers were not told to commit what lacks a record.
+            *is_decided = !matches!(&committed, Err(KafkaError::Aborted { .. } | KafkaError::Refused { .. }));
+            committed.map_err(trouble)
         };
         let written = timeout(*limit + COMMIT_SLACK, write).await;
         let took = self.seams.clock.monotonic().saturating_sub(began);
@@ -331,20 +367,6 @@ impl KafkaCommitter {
             Ok(written) => written,
             Err(_) => Err(expired(took, *limit, "its end was not told")),
         }
-    }
-
-    /// How records are placed. Brokers are asked only if that depends on the number of partitions.
-    async fn placement(&self, epoch: &Epoch<'_>, admin: &dyn Admin) -> Result<Placement, Trouble> {
-        let WriteOptions { partitioner, topic, .. } = &self.options;
-        if !Placement::needs_partitions(*partitioner) {
-            return Ok(Placement::new(*partitioner, 0));
-        }
-        let wanted = Wanted::Named(vec![topic.to_string()]);
-        let topics =
-            answered(ANSWERED_WITHIN, admin.topics(&wanted)).await.map_err(|error| self.trouble(epoch, error))?;
-        let missing = || self.trouble(epoch, KafkaError::NoTopic { topic: topic.to_string() });
-        let topic = topics.first().ok_or_else(missing)?;
-        Ok(Placement::new(*partitioner, topic.partitions))
     }
 
     /// What an error of the client leads to.

@@ -14,9 +14,9 @@ use thalweg_types::Split;
 use tokio::time::sleep;
 
 use super::{
-    faults::{failed, patiently},
-    offsets::{Unplaced, beginnings, ends, starts},
-    options::ReadOptions,
+    faults::{ANSWERED_WITHIN, answered, failed, patiently},
+    offsets::{Unplaced, beginnings, ends, ends_to_come, starts},
+    options::{OnLoss, ReadOptions},
     payload::{PartitionSplit, of_piece_name, piece_name},
     table::KafkaTable,
 };
@@ -26,6 +26,8 @@ use crate::{ConnectorError, Enumerator, FormerEnumerator, Listing, Piece};
 const LISTED_AGAIN: Duration = Duration::from_secs(1);
 /// After so many answers without a topic, a table with an end has none: it would be finished without the topic's records.
 const MISSED_MAX: u32 = 60;
+/// Where losses are skipped, topics are looked for so often at least: readers learn as fast that theirs was made anew.
+const REMADE_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) struct TopicEnumerator {
     pub(super) table: Arc<KafkaTable>,
@@ -83,7 +85,7 @@ impl TopicEnumerator {
             // Only what the client could not do may pass; all else is an answer.
             match placed(admin.as_ref(), &table.options, partitions, listing).await {
                 Err(Unplaced::Client(error)) => Err(error),
-                answer @ (Ok(_) | Err(Unplaced::NotCommitted { .. })) => Ok(answer),
+                answer @ (Ok(_) | Err(Unplaced::NotCommitted { .. } | Unplaced::NoPartition { .. })) => Ok(answer),
             }
         };
         let placed = patiently(&table.notices, "find where partitions begin and end", place).await;
@@ -102,7 +104,23 @@ impl TopicEnumerator {
             | KafkaError::Aborted { .. }
             | KafkaError::Broken { .. }) => Unplaced::Client(other).of_table(&table.name),
         })?;
-        placed.map_err(|unplaced| unplaced.of_table(&table.name))
+        let placed = placed.map_err(|unplaced| unplaced.of_table(&table.name))?;
+        if let Some(ends) = &placed.ends {
+            self.tell_ends_to_come(admin.as_ref(), ends).await;
+        }
+        Ok(placed)
+    }
+
+    /// Tells of partitions that are read further than they go now: the job may wait for long.
+    async fn tell_ends_to_come(&self, admin: &dyn Admin, ends: &BTreeMap<TopicPartition, i64>) {
+        let table = &self.table;
+        // It is for people only.
+        let told = answered(ANSWERED_WITHIN, ends_to_come(admin, &table.options, ends)).await.unwrap_or_default();
+        for (at, now, end) in told {
+            table
+                .notices
+                .tell(&format!("end of {at}"), || format!("{at} ends at {now}, and is read up to {end}: waiting"));
+        }
     }
 }
 
@@ -133,7 +151,12 @@ async fn placed(
 #[async_trait]
 impl Enumerator for TopicEnumerator {
     fn interval(&self) -> Option<Duration> {
-        self.table.options.discovery
+        let ReadOptions { discovery, on_loss, .. } = &self.table.options;
+        match on_loss {
+            OnLoss::Fail => *discovery,
+            // A topic that is made anew is read on at once, wherever its readers and this are.
+            OnLoss::Skip => discovery.map(|given| given.min(REMADE_EVERY)),
+        }
     }
 
     fn cuts_together(&self) -> bool {

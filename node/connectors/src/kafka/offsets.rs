@@ -15,6 +15,8 @@ use crate::ConnectorError;
 pub(super) enum Unplaced {
     /// The client could not tell.
     Client(KafkaError),
+    /// An option names a partition that is not there.
+    NoPartition { option: &'static str, partition: i32, there: String },
     /// A group has no offset of a partition.
     NotCommitted { group: String, partition: TopicPartition, advice: &'static str },
 }
@@ -24,6 +26,10 @@ impl Unplaced {
     pub(super) fn of_table(self, table: &str) -> ConnectorError {
         match self {
             Self::Client(error) => failed(table, "find where partitions begin and end".to_owned(), error),
+            Self::NoPartition { option, partition, there } => ConnectorError::Config {
+                table: table.to_owned(),
+                reason: format!("option '{option}': {there}, and no {partition}"),
+            },
             Self::NotCommitted { group, partition, advice } => ConnectorError::Config {
                 table: table.to_owned(),
                 reason: format!("group '{group}' has committed no offset of {partition}: {advice}"),
@@ -60,7 +66,7 @@ pub(super) async fn starts(
             Ok(found)
         }
         Place::Offsets(offsets) => {
-            let mut found = named(offsets, partitions);
+            let mut found = named("scan.startup.specific-offsets", offsets, partitions)?;
             let left = without(partitions, &found);
             found.extend(told(admin, OffsetAt::Earliest, &left, isolation).await?);
             Ok(found)
@@ -94,7 +100,7 @@ pub(super) async fn ends(
             }
             found
         }
-        Some(Place::Offsets(offsets)) => named(offsets, partitions),
+        Some(Place::Offsets(offsets)) => named("scan.bounded.specific-offsets", offsets, partitions)?,
         // Whatever is read: brokers answer a commit before its marks are in all partitions, and until then what was committed is
         // behind the last that can be read. Readers wait for what is open before the end.
         Some(Place::At(at)) => told(admin, *at, partitions, Isolation::ReadUncommitted).await?,
@@ -130,9 +136,51 @@ async fn told(
     }
 }
 
-fn named(offsets: &BTreeMap<i32, i64>, partitions: &[TopicPartition]) -> BTreeMap<TopicPartition, i64> {
-    let offset = |at: &TopicPartition| Some((at.clone(), *offsets.get(&at.partition)?));
-    partitions.iter().filter_map(offset).collect()
+/// What an option says of the partitions. One that the topic has not is a mistake, by which all of the topic would be read, or nothing.
+fn named(
+    option: &'static str,
+    offsets: &BTreeMap<i32, i64>,
+    partitions: &[TopicPartition],
+) -> Result<BTreeMap<TopicPartition, i64>, Unplaced> {
+    let is_there = |partition: &i32| partitions.iter().any(|at| at.partition == *partition);
+    match offsets.keys().find(|partition| !is_there(partition)) {
+        // Where there is no topic yet, nobody knows.
+        Some(partition) if !partitions.is_empty() => {
+            Err(Unplaced::NoPartition { option, partition: *partition, there: there(partitions) })
+        }
+        Some(_) | None => {
+            let offset = |at: &TopicPartition| Some((at.clone(), *offsets.get(&at.partition)?));
+            Ok(partitions.iter().filter_map(offset).collect())
+        }
+    }
+}
+
+/// Says which partitions the topic has: such options are of one.
+fn there(partitions: &[TopicPartition]) -> String {
+    let last = partitions.iter().max_by_key(|at| at.partition);
+    match last.map(|last| (&last.topic, last.partition)) {
+        None => "there is no partition".to_owned(),
+        Some((topic, 0)) => format!("topic '{topic}' has partition 0"),
+        Some((topic, last)) => format!("topic '{topic}' has partitions 0 to {last}"),
+    }
+}
+
+/// Ends that an option names and that are behind what partitions hold now, with where these end.
+pub(super) async fn ends_to_come(
+    admin: &dyn Admin,
+    options: &ReadOptions,
+    ends: &BTreeMap<TopicPartition, i64>,
+) -> Result<Vec<(TopicPartition, i64, i64)>, KafkaError> {
+    if !matches!(options.bounded, Some(Place::Offsets(_))) {
+        return Ok(Vec::new());
+    }
+    let partitions: Vec<TopicPartition> = ends.keys().cloned().collect();
+    let now = told(admin, OffsetAt::Latest, &partitions, Isolation::ReadUncommitted).await?;
+    let to_come = ends.iter().filter_map(|(at, end)| {
+        let now = *now.get(at)?;
+        (now < *end).then(|| (at.clone(), now, *end))
+    });
+    Ok(to_come.collect())
 }
 
 fn without(partitions: &[TopicPartition], found: &BTreeMap<TopicPartition, i64>) -> Vec<TopicPartition> {

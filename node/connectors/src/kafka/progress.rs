@@ -56,6 +56,9 @@ pub(super) struct Progress {
     rows: u64,
     /// Of what was written with it, in base 16.
     digest: String,
+    /// The id of the topic that it was written to, in base 16; `None`: nobody knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
 }
 
 /// What is to be done about an epoch.
@@ -100,7 +103,18 @@ impl ProgressKey {
 impl Progress {
     pub(super) fn of(epochs: &Epochs, rows: u64, digest: u64) -> Self {
         let Epochs { attempt, publishing: epoch, .. } = *epochs;
-        Self { version: VERSION, epoch, attempt, rows, digest: format!("{digest:016x}") }
+        Self { version: VERSION, epoch, attempt, rows, digest: format!("{digest:016x}"), topic: None }
+    }
+
+    /// As written to this topic.
+    pub(super) fn to(mut self, topic: Option<TopicId>) -> Self {
+        self.topic = topic.map(|TopicId(id)| format!("{id:032x}"));
+        self
+    }
+
+    /// Whether two were written to topics that are known to be different.
+    pub(super) fn is_of_another_topic(&self, than: &Self) -> bool {
+        self.topic.is_some() && than.topic.is_some() && self.topic != than.topic
     }
 
     pub(super) fn record(&self, topic: &std::sync::Arc<str>, key: &ProgressKey) -> NewRecord {

@@ -88,6 +88,7 @@ pub(super) struct KafkaReader {
     epoch: Option<i32>,
     /// How many records became rows or dead letters.
     given: u64,
+    has_told_absent: bool,
 }
 
 /// What stays the same of a split while it is read.
@@ -126,6 +127,7 @@ impl KafkaReader {
             behind: 0,
             epoch: None,
             given: 0,
+            has_told_absent: false,
             split: Arc::new(SplitOf { split, partition }),
         }
     }
@@ -178,15 +180,21 @@ impl KafkaReader {
             self.last_read = last.leader_epoch.map(|leader_epoch| LastRead { next, leader_epoch });
             self.set_position(next);
         }
-        self.tell_absent(count as u64);
+        self.count(count as u64);
         Ok(Read::Records { batch, dead_letters })
     }
 
-    /// Tells of columns that none of the first records had, once.
-    fn tell_absent(&mut self, count: u64) {
-        let before = self.given;
+    /// Counts records. Tells of columns that none of the first ones had.
+    fn count(&mut self, count: u64) {
         self.given += count;
-        if before < ABSENT_AFTER && self.given >= ABSENT_AFTER {
+        if self.given >= ABSENT_AFTER {
+            self.tell_absent();
+        }
+    }
+
+    /// Tells once of columns that no record had, if there was one. It is called when there are many, or all of them for now.
+    fn tell_absent(&mut self) {
+        if self.given > 0 && !std::mem::replace(&mut self.has_told_absent, true) {
             self.table.notices.tell_absent(self.rows.absent(), &self.at().topic);
         }
     }
@@ -250,6 +258,7 @@ impl KafkaReader {
             Ok(Fetched::CaughtUp) => {
                 self.calm();
                 self.can_read();
+                self.tell_absent();
                 let position = self.partition.as_ref().map_or(self.position, |partition| partition.reader.position());
                 self.set_position(position.max(self.position));
                 self.open.set_end(self.position);
@@ -348,12 +357,13 @@ impl KafkaReader {
             Fate::Refused(error) => return Err(self.failed(error)),
             Fate::Remade => {
                 self.pending.clear();
-                let then =
-                    if self.table.options.discovery.is_some() { "" } else { ", once its partitions are looked for" };
-                self.lose_rest(
-                    format!("topic '{topic}' was deleted and made anew"),
-                    format!("the new one is read from its beginning{then}"),
-                )?;
+                let then = match self.table.options.discovery {
+                    Some(_) => "the new one is read from its beginning",
+                    None => {
+                        "nothing of the new one is read: the table looks for no partitions after the job's beginning"
+                    }
+                };
+                self.lose_rest(format!("topic '{topic}' was deleted and made anew"), then.to_owned())?;
             }
             Fate::Gone => {
                 self.lose_rest(
@@ -419,6 +429,7 @@ impl SplitReader for KafkaReader {
             }
             if self.is_over {
                 self.partition = None;
+                self.tell_absent();
                 let end = self.end().unwrap_or(self.position);
                 self.set_position(self.position.max(end));
                 return Ok(Read::End);

@@ -14,7 +14,7 @@ use arrow::{
         Array as _, ArrayRef, AsArray as _, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
         StringViewArray,
     },
-    compute::filter_record_batch,
+    compute::{filter_record_batch, is_not_null},
     datatypes::{
         DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
         TimestampNanosecondType, TimestampSecondType,
@@ -38,6 +38,7 @@ const KEY: &str = "key";
 const VALUE: &str = "value";
 const TIMESTAMP: &str = "timestamp";
 const HEADERS: &str = "headers";
+const RAW: &str = "raw";
 /// What a record takes beside its key, value and headers, at most.
 const RECORD_OVERHEAD: usize = 512;
 const EARLY: &str = "its timestamp is before 1970, or its very first millisecond, which records cannot have";
@@ -62,6 +63,8 @@ pub(super) struct RecordEncoder {
 struct PartEncoder {
     columns: PartColumns,
     encoder: Box<dyn MessageEncoder>,
+    /// The column whose NULL is no message: a key of format `raw` has no bytes for it, and a record need not have a key.
+    can_lack: Option<usize>,
 }
 
 impl PartEncoder {
@@ -81,9 +84,24 @@ impl PartEncoder {
         Ok(messages)
     }
 
+    /// As `encode`, without a message for rows that have none.
+    async fn encode_some(&mut self, rows: &RecordBatch) -> Result<Vec<Option<Bytes>>, ConnectorError> {
+        let Some(column) = self.can_lack.map(|index| rows.column(index).clone()) else {
+            return Ok(self.encode(rows).await?.into_iter().map(Some).collect());
+        };
+        let is_there = is_not_null(&column).map_err(|error| unencoded(error.to_string()))?;
+        let some = filter_record_batch(rows, &is_there).map_err(|error| unencoded(error.to_string()))?;
+        let mut messages = self.encode(&some).await?.into_iter();
+        Ok(is_there.values().iter().map(|is_there| if is_there { messages.next() } else { None }).collect())
+    }
+
     fn unfit(&self, rows: &RecordBatch) -> Vec<Fault> {
         // Columns of another schema than the sink's are an error of `encode`.
-        self.rows(rows).map(|part| self.encoder.unfit(&part)).unwrap_or_default()
+        let mut faults = self.rows(rows).map(|part| self.encoder.unfit(&part)).unwrap_or_default();
+        if let Some(index) = self.can_lack {
+            faults.retain(|fault| rows.column(index).is_valid(fault.row));
+        }
+        faults
     }
 }
 
@@ -98,7 +116,9 @@ impl RecordEncoder {
         let parts = connector.parts(schema);
         let open = |part: Part, columns: PartColumns| {
             let encoder = open_encoder(&options, part, &write.topic, &columns.schema, context)?;
-            Ok::<_, ConnectorError>(PartEncoder { columns, encoder })
+            let is_raw_key = part == Part::Key && connector.key_format().is_some_and(|format| format.name == RAW);
+            let can_lack = columns.indexes.first().copied().filter(|_| is_raw_key);
+            Ok::<_, ConnectorError>(PartEncoder { columns, encoder, can_lack })
         };
         let key = if connector.key_format().is_some() { Some(open(Part::Key, parts.key)?) } else { None };
         let value = open(Part::Value, parts.value)?;
@@ -164,7 +184,7 @@ impl RecordEncoder {
     /// Encodes rows of which none is unfit. The result has their messages, as columns, but for those that are too large.
     pub(super) async fn encode(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ConnectorError> {
         let keys = match &mut self.key {
-            Some(key) => Some(key.encode(rows).await?),
+            Some(key) => Some(key.encode_some(rows).await?),
             None => None,
         };
         let values = self.value.encode(rows).await?;
@@ -172,7 +192,7 @@ impl RecordEncoder {
         self.too_large = self.find_too_large(keys.as_deref(), &values, headers.as_ref())?;
         let (mut key_column, mut value_column) = (BinaryBuilder::new(), BinaryBuilder::new());
         match &keys {
-            Some(keys) => keys.iter().for_each(|key| key_column.append_value(key)),
+            Some(keys) => keys.iter().for_each(|key| key_column.append_option(key.as_ref())),
             None => key_column.append_nulls(rows.num_rows()),
         }
         values.iter().for_each(|value| value_column.append_value(value));
@@ -193,7 +213,7 @@ impl RecordEncoder {
     /// part of a checkpoint, which could never be published.
     fn find_too_large(
         &self,
-        keys: Option<&[Bytes]>,
+        keys: Option<&[Option<Bytes>]>,
         values: &[Bytes],
         headers: Option<&ArrayRef>,
     ) -> Result<Vec<Fault>, ConnectorError> {
@@ -203,7 +223,7 @@ impl RecordEncoder {
             Some(_) | None => (self.bytes_max, "'properties.message.max.bytes'".to_owned()),
         };
         for (row, value) in values.iter().enumerate() {
-            let key = keys.and_then(|keys| keys.get(row)).map_or(0, Bytes::len);
+            let key = keys.and_then(|keys| keys.get(row)?.as_ref()).map_or(0, Bytes::len);
             let headers = headers.map_or(Ok(Vec::new()), |headers| headers_of(headers, row))?;
             let headers: usize =
                 headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum();

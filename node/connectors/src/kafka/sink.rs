@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | exactly once | encodes, and stages what it has encoded | the rest is staged; the committer writes it in a transaction (`commit.rs`) |
 //! | at least once | encodes, and hands records to the client | waits until brokers have acknowledged all of them |
-//! | none | as before | waits for nothing |
+//! | none | as before | waits as well, for ten seconds at most |
 //!
 //! A client that cannot get rid of its records makes `write` wait, by which the job's sources stop; what it holds is bounded. A
 //! writer that stages asks brokers only how large records may be, and goes on without an answer.
@@ -29,7 +29,6 @@ use super::{
 use crate::{
     ConnectorError, Sealing, SinkSubtask, SinkWriter, Written,
     connector::{Sink, SinkTable},
-    nothing_to_seal,
     notices::TableNotices,
     options::Options,
     staging::Stager,
@@ -60,7 +59,8 @@ pub(super) const SINK: Sink = Sink {
 
 /// How long brokers have to acknowledge what a checkpoint holds. Clients give a record up before.
 const FLUSHED_WITHIN: Duration = Duration::from_mins(5);
-/// How long a writer without a guarantee goes on when it is dropped.
+/// How long a writer without a guarantee waits for acknowledgements: a job's last sealing is the last that anybody waits for. When it is dropped
+/// with records left, it goes on for as long.
 const LEFT_WITHIN: Duration = Duration::from_secs(10);
 /// How long one question to brokers may take.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
@@ -193,6 +193,26 @@ impl DirectWriter {
         }
     }
 
+    /// Lets brokers take what was written, if they do so soon. Nothing fails if they do not.
+    fn flush_in_haste(&self) -> Sealing {
+        let (producer, notices) = (self.producer.clone(), self.notices.clone());
+        let flushing = async move {
+            let flush = async { producer.lock().await.flush().await };
+            match timeout(LEFT_WITHIN, flush).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    notices.tell("records lost", || format!("records could not be written and are lost: {error}"));
+                }
+                Err(_) => notices.tell("records late", || {
+                    let waited = LEFT_WITHIN.as_secs();
+                    format!("brokers have not acknowledged records within {waited} s; those that they have not when the job ends are lost")
+                }),
+            }
+            Ok(Vec::new())
+        };
+        flushing.boxed()
+    }
+
     fn writing(&self) -> String {
         format!("write to topic '{}' at {}", self.options.topic, self.options.servers)
     }
@@ -228,7 +248,7 @@ impl SinkWriter for DirectWriter {
 
     async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
         if self.options.delivery == Delivery::NoGuarantee {
-            return Ok(nothing_to_seal());
+            return Ok(self.flush_in_haste());
         }
         let (producer, table, writing) = (self.producer.clone(), self.options.table.clone(), self.writing());
         let sealing = async move {
@@ -251,8 +271,8 @@ impl SinkWriter for DirectWriter {
 }
 
 impl Drop for DirectWriter {
-    /// A writer without a guarantee waits for no acknowledgement, but what it has handed over when the job ends should not be lost
-    /// for that.
+    /// What a writer without a guarantee has handed over since it was sealed should not be lost where the attempt ends and the process does
+    /// not.
     fn drop(&mut self) {
         if self.options.delivery != Delivery::NoGuarantee {
             return;

@@ -16,13 +16,15 @@ use crate::{CommitterIdentity, ConnectorError, connector::SinkTable, options::Op
 /// Whoever submits a job waits for each of these questions.
 const CHECKED_WITHIN: Duration = Duration::from_secs(13);
 const QUEUE_BYTES: u64 = 1 << 20;
+const CLEANUP_POLICY: &str = "cleanup.policy";
 
 /// Checks that a table can be written. `patient`: brokers that do not answer now may do so later.
 pub(super) async fn check(table: SinkTable<'_>, patient: bool) -> Result<(), ConnectorError> {
     let options = Options::new(&table.spec.table, &table.spec.connector);
     let write = WriteOptions::of(&options, &table.spec.table, table.spec.connector.delivery())?;
     let kafka = kafka(&options, table.context)?;
-    let look = Look { write: &write, config: write.client(QUEUE_BYTES), kafka: kafka.as_ref() };
+    let has_keys = table.spec.connector.key_format().is_some();
+    let look = Look { write: &write, has_keys, config: write.client(QUEUE_BYTES), kafka: kafka.as_ref() };
     match look.at_all(patient).await {
         Err(Found::Silence(_)) if patient => Ok(()),
         Err(Found::Silence(error) | Found::Fault(error)) => Err(error),
@@ -32,6 +34,8 @@ pub(super) async fn check(table: SinkTable<'_>, patient: bool) -> Result<(), Con
 
 struct Look<'a> {
     write: &'a WriteOptions,
+    /// Whether records have keys.
+    has_keys: bool,
     config: ClientConfig,
     kafka: &'a dyn Kafka,
 }
@@ -63,6 +67,25 @@ impl Look<'_> {
         if topics.is_empty() {
             let advice = "create it with as many partitions as its readers need; a sink creates none";
             let reason = format!("option 'topic': there is no topic '{topic}' at {servers}: {advice}");
+            return Err(Found::Fault(self.refused(reason)));
+        }
+        if self.has_keys { Ok(()) } else { self.at_cleanup(admin).await }
+    }
+
+    /// Brokers refuse each record without a key of a topic that keeps the last one of each key.
+    async fn at_cleanup(&self, admin: &dyn Admin) -> Result<(), Found> {
+        let topic = &self.write.topic;
+        let policy = match answered(CHECKED_WITHIN, admin.topic_config(topic, CLEANUP_POLICY)).await {
+            Ok(policy) => policy.unwrap_or_default(),
+            // Who may write a topic may not always be told of its configuration.
+            Err(KafkaError::Denied { .. }) => return Ok(()),
+            Err(error) => return Err(self.found(&format!("be asked for '{CLEANUP_POLICY}' of topic '{topic}'"), error)),
+        };
+        if policy.split(',').any(|part| part.trim() == "compact") {
+            let advice = "name the columns of the key in 'key.fields', and 'key.format'";
+            let reason = format!(
+                "option 'topic': topic '{topic}' is compacted ('{CLEANUP_POLICY}' = '{policy}'), and takes no records without a key: {advice}"
+            );
             return Err(Found::Fault(self.refused(reason)));
         }
         Ok(())

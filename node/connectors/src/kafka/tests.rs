@@ -151,6 +151,16 @@ impl World {
         self.try_table(options, columns).expect("its options are sound")
     }
 
+    /// Whether a table of the job was told of this, since this was asked last.
+    fn was_told_of(&self, about: &str) -> bool {
+        let mut told = false;
+        self.context.notices.of(Some(thalweg_types::JobId(1)), "t").is_over(about, || {
+            told = true;
+            String::new()
+        });
+        told
+    }
+
     /// Another attempt has nothing in common with the one before.
     fn next_attempt(&mut self) {
         self.common = CommonTables::default();

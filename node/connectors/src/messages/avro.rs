@@ -60,6 +60,7 @@ fn read(reader: &AvroReader, message: &[u8], root: &mut RowColumn, row: usize) -
     reader.read(&mut datum, root, row)?;
     match datum.left() {
         0 => Ok(()),
+        1 => Err(Fault::new("a byte follows the record")),
         left => Err(Fault::new(format!("{left} bytes follow the record"))),
     }
 }

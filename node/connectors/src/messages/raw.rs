@@ -8,7 +8,7 @@
 //! | FLOAT, DOUBLE | 4, 8 (IEEE 754) |
 //! | BOOLEAN | 1; 0 is false, all else true |
 //!
-//! NULL has no bytes, and none are the empty text: NULL cannot be written.
+//! NULL has no bytes, and none are the empty text: NULL cannot be written. Who writes keys may leave the key out.
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use thalweg_types::connector::TABLE_COLUMNS;

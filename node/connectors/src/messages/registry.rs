@@ -83,7 +83,7 @@ pub(super) struct Registered {
 #[derive(Debug)]
 pub(super) enum Lookup {
     Found(Registered),
-    /// There is no such schema, or not yet.
+    /// There is no such schema, or not yet; or none that it refers to.
     Unknown(String),
     /// There is one, and it is of no use.
     Unusable(String),
@@ -198,16 +198,16 @@ impl Registry {
         };
         Ok(match self.references(id, found.references.unwrap_or_default()).await? {
             Ok(references) => Lookup::Found(Registered { language, schema: found.schema, references }),
-            Err(reason) => Lookup::Unusable(reason),
+            Err(lookup) => lookup,
         })
     }
 
-    /// The schemas that a schema refers to, and so on; the inner error says why they are of no use.
+    /// The schemas that a schema refers to, and so on; the inner error is that of the whole, if one of them is not known yet or of no use.
     async fn references(
         &self,
         id: u32,
         of_schema: Vec<Reference>,
-    ) -> Result<Result<Vec<(String, String)>, String>, ConnectorError> {
+    ) -> Result<Result<Vec<(String, String)>, Lookup>, ConnectorError> {
         let mut found: BTreeMap<Version, Referred> = BTreeMap::new();
         let roots: Vec<Version> = of_schema.iter().map(version_of).collect();
         let mut pending = of_schema;
@@ -217,15 +217,20 @@ impl Registry {
                 continue;
             }
             if found.len() == REFERENCES_MAX {
-                return Ok(Err(format!("schema {id} refers to more than {REFERENCES_MAX} others")));
+                let reason = format!("schema {id} refers to more than {REFERENCES_MAX} others");
+                return Ok(Err(Lookup::Unusable(reason)));
             }
             let Reference { name, subject, version: number } = reference;
             let what = format!("version {number} of subject {subject}");
             let path = ["subjects", &subject, "versions", &number.to_string()];
             let answer = self.ask(&what, &path, None).await?;
-            if answer.status == 404 || answer.is_cut {
-                let why = if answer.is_cut { "too long" } else { "not known" };
-                return Ok(Err(format!("schema {id} refers to {what}, which is {why}")));
+            let refers = |why: &str| format!("schema {id} refers to {what}, which is {why}");
+            if answer.status == 404 {
+                // A registry of several servers may tell of the schema before it tells of this.
+                return Ok(Err(Lookup::Unknown(refers("not known"))));
+            }
+            if answer.is_cut {
+                return Ok(Err(Lookup::Unusable(refers("too long"))));
             }
             let referred: SchemaAnswer = self.parsed(&what, &answer)?;
             let further = referred.references.unwrap_or_default();

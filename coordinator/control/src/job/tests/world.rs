@@ -21,7 +21,7 @@ pub(super) struct World {
     state: ClusterState,
     index: u64,
     now: Duration,
-    controller: JobController,
+    pub(super) controller: JobController,
     plan: ChainPlan,
     nodes: BTreeMap<NodeId, Node>,
     /// Attempt and number of committables of each effective commit.

@@ -438,6 +438,10 @@ impl RdReader {
         if let Some(answer) = doubt.asked.as_ref().and_then(native::take_answer) {
             *doubt = Doubt { ask_at: now + ASK_EACH, asked: None };
             self.pending = failure_in(answer, &self.lease.of).map(Told::Failed);
+        } else if doubt.asked.is_none() && now >= doubt.ask_at && client.context.trouble_since(Duration::ZERO).is_some()
+        {
+            // The brokers are what keeps it from reading. Questions to one that is away have librdkafka connect to it without a pause.
+            doubt.ask_at = now + ASK_EACH;
         } else if doubt.asked.is_none() && now >= doubt.ask_at {
             let shared: Arc<dyn Client> = client.consumer.clone();
             let answers = Queue::for_answers(shared.clone());

@@ -44,7 +44,7 @@ pub(super) struct RdProducer {
     transactions: Option<Transactions>,
     in_transaction: bool,
     /// Why the open transaction cannot be committed.
-    doomed: Option<String>,
+    doomed: Option<KafkaError>,
     /// Whether a call that waits in C was begun and not waited for.
     unfinished: bool,
     /// Ends such calls.
@@ -126,7 +126,7 @@ impl RdProducer {
         let error = self.fatal().unwrap_or_else(|| self.context.error_of(failure, Place::Partition(of, -1)));
         if self.in_transaction {
             // One record that is missing dooms them all.
-            self.doomed.get_or_insert_with(|| error.to_string());
+            self.doomed.get_or_insert_with(|| error.clone());
         }
         error
     }
@@ -357,12 +357,12 @@ impl RdProducer {
                 Err(error @ (KafkaError::Fenced { .. } | KafkaError::Denied { .. } | KafkaError::Broken { .. })) => {
                     return Err(error);
                 }
-                Err(error) => self.doomed = Some(error.to_string()),
+                Err(error) => self.doomed = Some(error),
                 Ok(()) => {}
             }
         }
-        if let Some(reason) = self.doomed.clone() {
-            return Err(KafkaError::Aborted { reason });
+        if let Some(error) = self.doomed.clone() {
+            return Err(error.of_transaction());
         }
         let ended = self.turns("kafka-commit", |client, turn| client.commit_transaction(turn)).await;
         ended.map_err(|failed| unknown(self.error_of(failed)))

@@ -41,7 +41,22 @@ pub(super) fn answer_ms(config: &ClientConfig) -> Result<u64, KafkaError> {
 /// For a client that asks.
 pub(super) fn admin(config: &ClientConfig) -> Result<NativeConfig, KafkaError> {
     properties::check(config, None)?;
-    Ok(native(&common(config)?, config))
+    let mut own = common(config)?;
+    // A question for one broker, as for the one that controls the cluster, has librdkafka connect to it whenever the last attempt has failed:
+    // thousands of times a second while it is away. Clients that keep connections to all brokers wait between attempts.
+    own.insert("enable.sparse.connections", "false".to_owned());
+    Ok(native(&own, config))
+}
+
+/// For a client of a group, which reads and commits its offsets.
+pub(super) fn group(config: &ClientConfig, group: &str) -> Result<NativeConfig, KafkaError> {
+    properties::check(config, None)?;
+    let mut native = native(&common(config)?, config);
+    let answer = answer_ms(config)?.clamp(1_000, 300_000).to_string();
+    native.set("group.id", group).set("enable.auto.commit", "false");
+    // So long a commit waits for a coordinator. No session is there to be kept.
+    native.set("session.timeout.ms", &answer).set("max.poll.interval.ms", "300000");
+    Ok(native)
 }
 
 /// For a client of a group, which reads and commits its offsets.

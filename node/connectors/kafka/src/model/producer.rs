@@ -36,7 +36,7 @@ pub(super) struct ModelProducer {
     /// Why records were not written, until the caller is told.
     failed: Option<KafkaError>,
     /// Why the open transaction cannot be committed.
-    doomed: Option<String>,
+    doomed: Option<KafkaError>,
     is_fenced: bool,
     /// Whether a call about the transaction was dropped: what became of it is not known.
     unfinished: bool,
@@ -102,7 +102,7 @@ impl ModelProducer {
         self.is_fenced |= matches!(error, KafkaError::Fenced { .. });
         if self.in_transaction {
             // One record that is missing dooms them all.
-            self.doomed.get_or_insert_with(|| error.to_string());
+            self.doomed.get_or_insert_with(|| error.clone());
             self.purge();
         }
         self.failed.get_or_insert(error);
@@ -319,8 +319,8 @@ impl ModelProducer {
         if self.is_fenced {
             return Err(self.fenced());
         }
-        if let Some(reason) = self.doomed.clone() {
-            return Err(KafkaError::Aborted { reason });
+        if let Some(error) = self.doomed.clone() {
+            return Err(error.of_transaction());
         }
         if !self.has_written {
             return Ok(());

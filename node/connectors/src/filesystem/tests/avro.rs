@@ -90,7 +90,7 @@ async fn a_file_that_is_not_as_it_should_be_is_an_error() {
         (unknown, "its codec is 'lzma'"),
         (huge, "more than 67108864"),
         (many, "a block of 1 bytes has"),
-        (spare, "1 bytes follow its last record"),
+        (spare, "a byte follows its last record"),
         (changed(4, 0), "it has no avro.schema"),
     ] {
         fs::write(&file, bytes).expect("written");

@@ -32,6 +32,19 @@ fn the_forms_of_key_and_value_are_pinned() {
     assert_eq!(record.partition, Some(0));
     let at = TopicPartition { topic: TOPIC.into(), partition: 0 };
     assert_eq!(parse(&at, 0, value.as_bytes()).expect("read"), progress(7, 0xabc));
+    let known = progress(7, 0xabc).to(Some(TopicId(0x1f)));
+    let record = known.record(&TOPIC.into(), &key(3));
+    let value =
+        format!("{},\"topic\":\"0000000000000000000000000000001f\"}}", value.strip_suffix('}').expect("an object"));
+    assert_eq!(record.value.expect("some"), value.as_bytes());
+    assert_eq!(parse(&at, 0, value.as_bytes()).expect("read"), known);
+}
+
+#[test]
+fn only_ids_that_are_known_tell_topics_apart() {
+    let [none, one, other] = [None, Some(1), Some(2)].map(|id| progress(1, 1).to(id.map(TopicId)));
+    assert!(one.is_of_another_topic(&other) && !one.is_of_another_topic(&one.clone()));
+    assert!(!none.is_of_another_topic(&one) && !one.is_of_another_topic(&none));
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn rows() -> RecordBatch {
 
 fn open(schema: &Schema, more: &[(&str, &str)]) -> Result<(RecordEncoder, WriteOptions), ConnectorError> {
     let given = [("topic", "t"), ("properties.bootstrap.servers", "a:1"), ("value.format", "json")];
+    let given: Vec<_> = given.into_iter().filter(|(key, _)| more.iter().all(|(other, _)| other != key)).collect();
     let spec = sink("kafka", &[&given, more].concat());
     let options = Options::new(&spec.table, &spec.connector);
     let write = WriteOptions::of(&options, &spec.table, spec.connector.delivery())?;
@@ -87,6 +88,24 @@ async fn without_a_key_format_there_is_no_key_and_the_value_has_all_columns() {
     let records = records(&rows(), &[]).await;
     assert!(records.iter().all(|record| record.key.is_none()));
     assert_eq!(text(records[0].value.as_ref()).as_deref(), Some(r#"{"k_id":"x","n":1}"#));
+}
+
+#[tokio::test]
+async fn a_raw_key_of_null_is_no_key() {
+    let raw = [KEYED, &[("key.format", "raw")]].concat();
+    let raw: Vec<_> = raw.into_iter().filter(|given| *given != ("key.format", "json")).collect();
+    let rows = rows();
+    let (encoder, _) = open(rows.schema_ref(), &raw).expect("they fit");
+    assert_eq!(encoder.unfit(&rows), []);
+    let keys: Vec<_> = records(&rows, &raw).await.iter().map(|record| text(record.key.as_ref())).collect();
+    assert_eq!(keys, ["x", "y", "-", "ü"].map(|key| Some(key.to_owned()).filter(|key| key != "-")));
+    let none = records(&rows.slice(2, 1), &raw).await;
+    assert_eq!((none.len(), none[0].key.clone()), (1, None));
+    // A value has to have bytes.
+    let schema = Schema::new(vec![Field::new("k_id", DataType::Utf8View, true)]);
+    let only = RecordBatch::try_new(Arc::new(schema), vec![rows.column(0).clone()]).expect("they fit");
+    let (encoder, _) = open(only.schema_ref(), &[("value.format", "raw")]).expect("they fit");
+    assert_eq!(encoder.unfit(&only).iter().map(|fault| fault.row).collect::<Vec<_>>(), [2]);
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use thalweg_kafka::{
 };
 use thalweg_types::{graph::SinkOperator, job::FailureKind};
 
+use tokio::time::sleep;
+
 use super::*;
 use crate::{
     ConnectorContext, ObjectStores, check_sink, open_sink_writer as open_writer,
@@ -168,12 +170,13 @@ async fn brokers_that_are_away_hold_the_writer_up_with_little_in_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_without_a_guarantee_waits_for_nobody() {
+async fn a_writer_without_a_guarantee_does_not_wait_for_long() {
     let rig = rig(&[NONE]).with_topic().await;
     let mut writer = rig.writer(1 << 20);
-    writer.write(&rows(0..10)).await.expect("written");
     rig.kafka.brokers_down();
-    writer.seal().await.expect("sealed").await.expect("it waits for nobody");
+    writer.write(&rows(0..10)).await.expect("written");
+    let sealing = timeout(LEFT_WITHIN * 2, writer.seal().await.expect("sealed")).await;
+    sealing.expect("it does not wait for long").expect("nothing fails");
     rig.kafka.brokers_up();
     writer.write(&rows(10..20)).await.expect("written");
     drop(writer);
@@ -195,6 +198,23 @@ async fn a_client_that_cannot_go_on_is_replaced_where_records_may_be_lost() {
     writer.write(&rows(30..40)).await.expect("written");
     let numbers = rig.numbers().await;
     assert!((30..40).all(|number| numbers.contains(&number)), "only some may be lost: {numbers:?}");
+}
+
+/// The process may end right after a job's last sealing, and nobody waits for what is dropped then.
+#[tokio::test(start_paused = true)]
+async fn what_is_sealed_without_a_guarantee_is_there_if_brokers_are() {
+    let rig = rig(&[NONE]).with_topic().await;
+    let mut writer = rig.writer(1 << 20);
+    rig.kafka.brokers_down();
+    writer.write(&rows(0..10)).await.expect("it waits in the client");
+    let sealing = writer.seal().await.expect("sealed");
+    let brokers = async {
+        sleep(Duration::from_secs(1)).await;
+        rig.kafka.brokers_up();
+    };
+    let (sealed, ()) = tokio::join!(sealing, brokers);
+    sealed.expect("nothing fails");
+    assert_eq!(rig.numbers().await, (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,6 +256,26 @@ async fn a_short_transaction_has_few_rows() {
         assert_eq!(written, Written { bytes: 0, bytes_max: most }, "{timeout}");
     }
     assert_eq!(rig(&[AT_LEAST_ONCE]).writer(1 << 20).written(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compacted_topic_needs_keys() {
+    let keyed = [("key.format", "json"), ("key.fields", "n")];
+    for (more, policy, fits) in
+        [(&[][..], "compact,delete", false), (&keyed[..], "compact,delete", true), (&[][..], "delete", true)]
+    {
+        let rig = rig(&[&[AT_LEAST_ONCE][..], more].concat());
+        let config = [("cleanup.policy".to_owned(), policy.to_owned())].into();
+        let topic = NewTopic { name: "out".to_owned(), partitions: 1, config };
+        rig.admin().create_topic(&topic).await.expect("created");
+        match fits {
+            true => rig.checked(false).await.expect("it can be written"),
+            false => {
+                rig.refused(false, &["topic 'out' is compacted", "'cleanup.policy' = 'compact,delete'", "'key.fields'"])
+                    .await
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -256,3 +256,36 @@ async fn a_topic_that_the_table_names_no_more_is_left() {
     let given = read_on(open(table.as_ref(), &splits[0]).await.as_mut()).await.expect("read");
     assert!(given.has_ended && given.batches.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_not_there_has_no_offset() {
+    let mut world = World::new();
+    world.topic("nums", 3).await;
+    world.topic("one", 1).await;
+    let offsets = "partition:0,offset:1;partition:9,offset:2";
+    for (topics, said) in
+        [("nums", "topic 'nums' has partitions 0 to 2, and no 9"), ("one", "topic 'one' has partition 0, and no 9")]
+    {
+        for (mode, key) in [
+            ("scan.startup.mode", "scan.startup.specific-offsets"),
+            ("scan.bounded.mode", "scan.bounded.specific-offsets"),
+        ] {
+            world.next_attempt();
+            let table = world.table(&[("topic", topics), (mode, "specific-offsets"), (key, offsets)]);
+            let error = try_splits(table.as_ref(), Listing::First).await.expect_err("it is a mistake");
+            let text = error.to_string();
+            assert!(text.contains(&format!("option '{key}': {said}")), "{text}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_to_come_is_told_of() {
+    let world = World::new();
+    world.topic("nums", 2).await;
+    world.put("nums", 1, 0..5).await;
+    let offsets = "partition:0,offset:2;partition:1,offset:5";
+    let bounded = [("scan.bounded.mode", "specific-offsets"), ("scan.bounded.specific-offsets", offsets)];
+    splits(world.table(&[&[("topic", "nums")][..], &bounded].concat()).as_ref()).await;
+    assert_eq!(["end of nums-0", "end of nums-1"].map(|about| world.was_told_of(about)), [true, false]);
+}

@@ -168,6 +168,8 @@ async fn a_topic_that_was_made_anew_is_noticed() {
         world.topic("t", 1).await;
         world.put("t", 0, 0..5).await;
         let table = world.table(&on_loss(rule));
+        let looks = table.enumerator().expect("it finds partitions").interval().expect("again and again");
+        assert_eq!(looks <= Duration::from_secs(10), rule == "skip", "the new topic is found soon");
         let known = list(table.as_ref(), Listing::First).await;
         let mut split = splits(table.as_ref()).await.remove(0);
         let mut reader = open(table.as_ref(), &split).await;

@@ -184,3 +184,20 @@ async fn large_records_come_in_small_batches() {
     assert_eq!(given.numbers(), (0..20).collect::<Vec<_>>());
     assert!(given.batches.iter().all(|batch| batch.num_rows() <= 6), "4 MiB at most");
 }
+
+/// Small topics have misspelled columns, too.
+#[tokio::test(start_paused = true)]
+async fn a_column_that_no_record_has_is_told_of_when_all_are_read() {
+    for bounded in [&[][..], &[("scan.bounded.mode", "latest-offset")]] {
+        let world = World::new();
+        world.topic("t", 2).await;
+        world.put("t", 0, 0..3).await;
+        let columns = schema(&[("n", DataType::Int64, true), ("m", DataType::Int64, true)]);
+        let table = world.table_of(&[&[("topic", "t")][..], bounded].concat(), columns);
+        let splits = splits(table.as_ref()).await;
+        read_on(open(table.as_ref(), &splits[1]).await.as_mut()).await.expect("it is empty");
+        assert!(!world.was_told_of("column m"), "nobody knows");
+        read_on(open(table.as_ref(), &splits[0]).await.as_mut()).await.expect("read");
+        assert_eq!(["column m", "column n"].map(|about| world.was_told_of(about)), [true, false]);
+    }
+}

@@ -221,7 +221,14 @@ async fn refused(world: &World<'_>) {
     let told = if sent.is_ok() { producer.flush().await } else { sent };
     assert!(matches!(told, Err(KafkaError::Refused { .. })), "{told:?}");
     let commit = producer.commit().await;
-    assert!(matches!(commit, Err(KafkaError::Aborted { .. })), "{commit:?}");
+    assert!(matches!(commit, Err(KafkaError::Refused { .. })), "{commit:?}");
+    producer.abort().await.expect("nothing is committed");
+    // The commit is the first to hear of it.
+    producer.begin().await.expect("it begins");
+    producer.send(vec![to(&topic, 0, "before, too")]).await.expect("it is handed over");
+    producer.send(vec![to(&topic, 0, &large)]).await.ok();
+    let commit = producer.commit().await;
+    assert!(matches!(commit, Err(KafkaError::Refused { .. })), "{commit:?}");
     drop(producer);
     let mut next = ready(world, "p").await;
     next.begin().await.expect("it begins");

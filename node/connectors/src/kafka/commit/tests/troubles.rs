@@ -79,6 +79,22 @@ async fn a_partition_that_changes_its_leader_loses_nothing() {
     }
 }
 
+/// With librdkafka a commit is often the first to hear of it.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_brokers_refuse_for_good_is_no_reason_to_try_again() {
+    let mut rig = Rig::new().await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 2).await;
+    rig.publish_all(&mut job, &node).await;
+    job.take(&rig, 30, 2).await;
+    let reason = "out-0: the broker says that the record is too large".to_owned();
+    rig.kafka.fault(Call::Commit, Fault::Fail(KafkaError::Refused { reason: reason.clone() }));
+    let error = rig.order(&job, &node).await.expect_err("it is refused");
+    assert_eq!(error.failure_kind(), FailureKind::Data, "the job fails: {error}");
+    let text = error.to_string();
+    assert!(text.contains("write the rows of checkpoint-2 to topic 'out'") && text.contains(&reason), "{text}");
+}
+
 /// Each call that asks a broker hangs in turn.
 #[tokio::test(start_paused = true)]
 async fn no_call_holds_a_committer_up_for_ever() {
@@ -146,14 +162,50 @@ async fn what_brokers_refuse_for_good_fails_the_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_is_gone_is_named() {
+async fn a_topic_that_is_gone_is_named_at_once_and_may_come_back() {
     let rig = Rig::new().await;
-    let mut job = Job::new();
+    let (mut job, node) = (Job::new(), rig.node());
     job.take(&rig, 30, 2).await;
     assert!(rig.kafka.delete_topic(TOPIC));
-    let error = rig.order(&job, &rig.node()).await.expect_err("there is no topic");
-    assert_eq!(error.failure_kind(), FailureKind::Data);
-    assert!(error.to_string().contains("'out'"), "{error}");
+    let order = timeout(Duration::from_secs(5), rig.order(&job, &node)).await;
+    let error = order.expect("the cause is told at once").expect_err("there is no topic");
+    assert_eq!(error.failure_kind(), FailureKind::Store, "the leader orders it again: {error}");
+    let text = thalweg_types::text::with_causes(&error);
+    assert!(text.contains("there is no topic 'out' at model:9092 now"), "{text}");
+    let topic = NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, config: BTreeMap::new() };
+    assert!(admin(&rig.kafka).create_topic(&topic).await.expect("created"));
+    rig.order(&job, &node).await.expect("published");
+}
+
+/// While the committer has a session, and after that.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_was_made_anew_is_told_of() {
+    let about = "topic anew after checkpoint-1";
+    for is_kept in [true, false] {
+        let mut rig = Rig::new().await;
+        let (mut job, node) = (Job::new(), rig.node());
+        job.take(&rig, 30, 2).await;
+        rig.publish_all(&mut job, &node).await;
+        let was_told = |rig: &Rig| {
+            let mut told = false;
+            rig.context.notices.of(Some(JobId(1)), "t").is_over(about, || {
+                told = true;
+                String::new()
+            });
+            told
+        };
+        assert!(!was_told(&rig));
+        assert!(rig.kafka.delete_topic(TOPIC));
+        let topic = NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, config: BTreeMap::new() };
+        assert!(admin(&rig.kafka).create_topic(&topic).await.expect("created"));
+        job.take(&rig, 30, 2).await;
+        rig.order(&job, &if is_kept { node } else { rig.node() }).await.expect("published");
+        assert!(was_told(&rig));
+        job.on_published();
+        job.take(&rig, 30, 2).await;
+        rig.order(&job, &rig.node()).await.expect("published");
+        assert!(!was_told(&rig), "once");
+    }
 }
 
 /// Neither readers of the topic nor other sinks, whose progress is in the same partition, wait for the timeout of a transaction that failed.
