@@ -420,7 +420,8 @@ pub trait SinkWriter: Send {
     }
 
     /// The rows of the batch that was written last which turned out to be unfit when they were encoded, by their index in it. They
-    /// are not written; the caller sets them aside. Told once.
+    /// are not written; the caller sets them aside. Told once. A writer with a
+    /// `rollover` refuses none: its rows come long after those who could set them aside.
     fn refused(&mut self) -> Vec<Fault> {
         Vec::new()
     }

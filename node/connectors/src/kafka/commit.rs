@@ -224,8 +224,9 @@ impl KafkaCommitter {
         }
     }
 
-    /// The progress of an epoch, with the topic that it is written to, and how records are placed there. Where that is another one than the rows before went to, says so: they are
-    /// gone, and no reader finds them in the new one. A topic that is not there is told of at once: the client would look for it for long, and say nothing.
+    /// The progress of an epoch, with the topic that it is written to, and how records are placed there. Where that is another topic than
+    /// the rows before went to, says so: they are gone, and no reader finds them in the new one. A topic that is not there is told of at
+    /// once: the client would look for it for long, and say nothing.
     async fn look_at_topic(&self, epoch: &Epoch<'_>, session: &Session) -> Result<(Progress, Placement), Trouble> {
         let WriteOptions { topic, servers, partitioner, .. } = &self.options;
         let wanted = Wanted::Named(vec![topic.to_string()]);

@@ -44,7 +44,7 @@ pub(super) const SINK: Sink = Sink {
             Delivery::ExactlyOnce => {
                 let epoch_bytes = subtask.epoch_bytes.min(write.epoch_bytes() / u64::from(subtask.subtasks.max(1)));
                 let subtask = SinkSubtask { epoch_bytes, ..subtask };
-                let limit = topic_limit_of(&table, &options, subtask.identity.job)?;
+                let limit = topic_limit_of(&table, kafka(&options, table.context)?, subtask.identity.job);
                 let stager = Stager::new(subtask, table.context.seams.compute.clone());
                 Box::new(StagingWriter { encoder, stager, options: write, limit })
             }
@@ -71,9 +71,9 @@ const RECORDS_MAX: usize = 1000;
 /// What a client needs at least for its queue.
 const QUEUE_BYTES_MIN: u64 = 1 << 20;
 
-fn topic_limit_of(table: &SinkTable<'_>, options: &Options<'_>, job: JobId) -> Result<TopicLimit, ConnectorError> {
+fn topic_limit_of(table: &SinkTable<'_>, kafka: Arc<dyn Kafka>, job: JobId) -> TopicLimit {
     let notices = table.context.notices.of(Some(job), &table.spec.table);
-    Ok(TopicLimit::new(kafka(options, table.context)?, table.context.seams.clock.clone(), notices))
+    TopicLimit::new(kafka, table.context.seams.clock.clone(), notices)
 }
 
 /// Stages messages for the committer.
@@ -126,6 +126,8 @@ struct DirectWriter {
     producer: Arc<Mutex<Box<dyn Producer>>>,
     placement: Placement,
     limit: TopicLimit,
+    /// The most bytes of a batch, where the topic takes less than the client would send.
+    batch_bytes_max: Option<u64>,
     /// When the number of partitions was asked for.
     placed: Option<Duration>,
     notices: TableNotices,
@@ -140,9 +142,9 @@ impl DirectWriter {
         subtask: &SinkSubtask,
     ) -> Result<Self, ConnectorError> {
         let kafka = kafka(options, table.context)?;
-        let limit = topic_limit_of(table, options, subtask.identity.job)?;
+        let limit = topic_limit_of(table, kafka.clone(), subtask.identity.job);
         let queue_bytes = subtask.memory_bytes.max(QUEUE_BYTES_MIN);
-        let producer = open_producer(kafka.as_ref(), &write, queue_bytes)?;
+        let producer = open_producer(kafka.as_ref(), &write, queue_bytes, None)?;
         Ok(Self {
             queue_bytes,
             encoder,
@@ -153,6 +155,7 @@ impl DirectWriter {
             kafka,
             producer: Arc::new(Mutex::new(producer)),
             limit,
+            batch_bytes_max: None,
             placed: None,
             seams: table.context.seams.clone(),
         })
@@ -177,15 +180,47 @@ impl DirectWriter {
         Ok(())
     }
 
+    fn another_producer(&self) -> Result<Box<dyn Producer>, ConnectorError> {
+        open_producer(self.kafka.as_ref(), &self.options, self.queue_bytes, self.batch_bytes_max)
+    }
+
+    /// Goes on with a client whose batches the topic takes, if those of this one may be too large.
+    async fn limit_batches(&mut self, bytes_max: u64) -> Result<(), ConnectorError> {
+        if bytes_max >= self.options.batch_bytes() {
+            return Ok(());
+        }
+        self.batch_bytes_max = Some(bytes_max);
+        let another = self.another_producer()?;
+        let mut producer = self.producer.lock().await;
+        let flushed = answered(FLUSHED_WITHIN, producer.flush()).await;
+        *producer = another;
+        drop(producer);
+        match flushed {
+            Err(error) if self.may_lose(&error) => {
+                self.tell_lost(&error);
+                Ok(())
+            }
+            flushed => flushed.map_err(|error| failed(&self.options.table, self.writing(), error)),
+        }
+    }
+
+    fn may_lose(&self, error: &KafkaError) -> bool {
+        self.options.delivery == Delivery::NoGuarantee && is_passing(error)
+    }
+
+    fn tell_lost(&self, error: &KafkaError) {
+        self.notices.tell("records lost", || format!("records could not be written and are lost: {error}"));
+    }
+
     async fn send(&mut self, records: Vec<NewRecord>) -> Result<(), ConnectorError> {
         let sent = self.producer.lock().await.send(records).await;
         match sent {
             Ok(()) => Ok(()),
-            Err(error) if self.options.delivery == Delivery::NoGuarantee && is_passing(&error) => {
-                self.notices.tell("records lost", || format!("records could not be written and are lost: {error}"));
+            Err(error) if self.may_lose(&error) => {
+                self.tell_lost(&error);
                 if matches!(error, KafkaError::Broken { .. }) {
                     // This client would lose all that comes, too.
-                    *self.producer.lock().await = open_producer(self.kafka.as_ref(), &self.options, self.queue_bytes)?;
+                    *self.producer.lock().await = self.another_producer()?;
                 }
                 Ok(())
             }
@@ -222,8 +257,9 @@ fn open_producer(
     kafka: &dyn Kafka,
     write: &WriteOptions,
     queue_bytes: u64,
+    batch_bytes_max: Option<u64>,
 ) -> Result<Box<dyn Producer>, ConnectorError> {
-    let producer = kafka.producer(&write.client(queue_bytes));
+    let producer = kafka.producer(&write.client_of_topic(queue_bytes, batch_bytes_max));
     producer.map_err(|error| failed(&write.table, format!("open a client for {}", write.servers), error))
 }
 
@@ -236,6 +272,7 @@ impl SinkWriter for DirectWriter {
         self.place().await?;
         if let Some(bytes_max) = self.limit.learn(&self.options).await {
             self.encoder.set_topic_limit(bytes_max);
+            self.limit_batches(bytes_max).await?;
         }
         let messages = self.encoder.encode(batch).await?;
         for from in (0..messages.num_rows()).step_by(RECORDS_MAX) {

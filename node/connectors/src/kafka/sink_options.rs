@@ -103,11 +103,15 @@ impl WriteOptions {
     pub(super) fn client_of_topic(&self, queue_bytes: u64, topic_limit: Option<u64>) -> ClientConfig {
         let mut config = self.client(queue_bytes);
         if let Some(limit) = topic_limit {
-            let given = config.properties.get(BATCH_BYTES).and_then(|given| given.parse().ok());
-            let bytes = given.unwrap_or(BATCH_BYTES_DEFAULT).min(limit);
-            config.properties.insert(BATCH_BYTES.to_owned(), bytes.to_string());
+            config.properties.insert(BATCH_BYTES.to_owned(), self.batch_bytes().min(limit).to_string());
         }
         config
+    }
+
+    /// How large batches may be if the topic takes them.
+    pub(super) fn batch_bytes(&self) -> u64 {
+        let given = self.config.properties.get(BATCH_BYTES).and_then(|given| given.parse().ok());
+        given.unwrap_or(BATCH_BYTES_DEFAULT)
     }
 
     /// The most bytes of rows that all subtasks may write for one transaction.

@@ -33,7 +33,7 @@ fn of(partition: i32) -> TopicPartition {
 }
 
 async fn fill(kafka: &RdKafka, config: &ClientConfig) {
-    let topic = NewTopic { name: "t".to_owned(), partitions: PARTITIONS + 1, config: [].into() };
+    let topic = NewTopic { name: "t".to_owned(), partitions: PARTITIONS + 1, replication: None, config: [].into() };
     kafka.admin(config).expect("a client").create_topic(&topic).await.expect("it is created");
     let record = |index: usize| NewRecord {
         topic: "t".into(),
@@ -103,7 +103,7 @@ async fn offsets_of_a_group_are_committed_again_when_the_broker_is_back() {
     let Some(mut broker) = Broker::start() else { return };
     let (kafka, config) = (RdKafka::new(&seams()), config(&broker));
     let admin = kafka.admin(&config).expect("a client");
-    let topic = NewTopic { name: "t".to_owned(), partitions: 1, config: [].into() };
+    let topic = NewTopic { name: "t".to_owned(), partitions: 1, replication: None, config: [].into() };
     admin.create_topic(&topic).await.expect("it is created");
     // The first answer may take longer than a client waits: the broker creates a topic for groups.
     while admin.commit_group_offsets("g", &[(of(0), 1)].into()).await.is_err() {}

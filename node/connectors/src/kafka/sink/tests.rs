@@ -8,7 +8,7 @@ use arrow::{
     datatypes::{DataType, SchemaRef},
 };
 use thalweg_kafka::{
-    Admin, ClientConfig, Fetched, Isolation, NewTopic, TopicPartition,
+    Admin, ClientConfig, Consumer, Fetched, Isolation, NewTopic, TopicPartition, TransactionalProducer, Transactions,
     model::{ADDRESS, Call, Fault, ModelKafka},
 };
 use thalweg_types::{graph::SinkOperator, job::FailureKind};
@@ -258,6 +258,52 @@ async fn a_short_transaction_has_few_rows() {
     assert_eq!(rig(&[AT_LEAST_ONCE]).writer(1 << 20).written(), None);
 }
 
+/// Sees which batches clients that write may send.
+#[derive(Debug)]
+struct Seen(ModelKafka, std::sync::Mutex<Vec<Option<String>>>);
+
+impl Kafka for Seen {
+    fn admin(&self, config: &ClientConfig) -> Result<Arc<dyn Admin>, KafkaError> {
+        self.0.admin(config)
+    }
+
+    fn consumer(&self, config: &ClientConfig, isolation: Isolation) -> Result<Arc<dyn Consumer>, KafkaError> {
+        self.0.consumer(config, isolation)
+    }
+
+    fn producer(&self, config: &ClientConfig) -> Result<Box<dyn Producer>, KafkaError> {
+        self.1.lock().expect("nobody panicked").push(config.properties.get("batch.size").cloned());
+        self.0.producer(config)
+    }
+
+    fn transactional(
+        &self,
+        config: &ClientConfig,
+        transactions: &Transactions,
+    ) -> Result<Box<dyn TransactionalProducer>, KafkaError> {
+        self.0.transactional(config, transactions)
+    }
+}
+
+/// Brokers refuse a batch that is larger, however small its records are.
+#[tokio::test(start_paused = true)]
+async fn batches_are_no_larger_than_the_topic_takes() {
+    for (limit, opened) in [("50000", &[None, Some("50000".to_owned())][..]), ("1048588", &[None])] {
+        let mut rig = rig(&[AT_LEAST_ONCE]);
+        let config = [("max.message.bytes".to_owned(), limit.to_owned())].into();
+        let topic = NewTopic { name: "out".to_owned(), partitions: 2, replication: None, config };
+        assert!(rig.admin().create_topic(&topic).await.expect("created"));
+        let seen = Arc::new(Seen(rig.kafka.clone(), std::sync::Mutex::default()));
+        rig.context.kafka = Some(seen.clone());
+        let mut writer = rig.writer(1 << 20);
+        writer.write(&rows(0..10)).await.expect("written");
+        writer.write(&rows(10..20)).await.expect("written");
+        assert_eq!(*seen.1.lock().expect("nobody panicked"), opened, "{limit}");
+        writer.seal().await.expect("sealed").await.expect("acknowledged");
+        assert_eq!(rig.numbers().await, (0..20).collect::<Vec<_>>());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_compacted_topic_needs_keys() {
     let keyed = [("key.format", "json"), ("key.fields", "n")];
@@ -266,7 +312,7 @@ async fn a_compacted_topic_needs_keys() {
     {
         let rig = rig(&[&[AT_LEAST_ONCE][..], more].concat());
         let config = [("cleanup.policy".to_owned(), policy.to_owned())].into();
-        let topic = NewTopic { name: "out".to_owned(), partitions: 1, config };
+        let topic = NewTopic { name: "out".to_owned(), partitions: 1, replication: None, config };
         rig.admin().create_topic(&topic).await.expect("created");
         match fits {
             true => rig.checked(false).await.expect("it can be written"),

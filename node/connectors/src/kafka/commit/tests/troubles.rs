@@ -1,5 +1,7 @@
 //! What goes wrong at the brokers.
 
+use thalweg_kafka::{NewRecord, TransactionalProducer, Transactions};
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -115,17 +117,13 @@ async fn no_call_holds_a_committer_up_for_ever() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_transaction_of_somebody_else_is_waited_for_and_named() {
-    let mut rig = Rig::new().await;
-    let (mut job, node) = (Job::new(), rig.node());
-    job.take(&rig, 30, 2).await;
-    rig.publish_all(&mut job, &node).await;
-    let transactions = thalweg_kafka::Transactions { id: "somebody".to_owned(), timeout_ms: 600_000 };
+/// Somebody whose open transaction has a record in the topic for progress.
+async fn somebody_at_progress(rig: &Rig, timeout_ms: u64) -> Box<dyn TransactionalProducer> {
+    let transactions = Transactions { id: "somebody".to_owned(), timeout_ms };
     let mut somebody = rig.kafka.transactional(&client(), &transactions).expect("opened");
     somebody.init().await.expect("it is free");
     somebody.begin().await.expect("begun");
-    let record = thalweg_kafka::NewRecord {
+    let record = NewRecord {
         topic: PROGRESS.into(),
         partition: Some(0),
         key: Some("theirs".into()),
@@ -135,6 +133,16 @@ async fn a_transaction_of_somebody_else_is_waited_for_and_named() {
     };
     somebody.send(vec![record]).await.expect("sent");
     somebody.flush().await.expect("written");
+    somebody
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_of_somebody_else_is_waited_for_and_named() {
+    let mut rig = Rig::new().await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 2).await;
+    rig.publish_all(&mut job, &node).await;
+    let mut somebody = somebody_at_progress(&rig, 600_000).await;
     job.take(&rig, 30, 2).await;
     let other = rig.node();
     let error = rig.order(&job, &other).await.expect_err("what comes behind theirs is not committed yet");
@@ -172,7 +180,7 @@ async fn a_topic_that_is_gone_is_named_at_once_and_may_come_back() {
     assert_eq!(error.failure_kind(), FailureKind::Store, "the leader orders it again: {error}");
     let text = thalweg_types::text::with_causes(&error);
     assert!(text.contains("there is no topic 'out' at model:9092 now"), "{text}");
-    let topic = NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, config: BTreeMap::new() };
+    let topic = NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, replication: None, config: BTreeMap::new() };
     assert!(admin(&rig.kafka).create_topic(&topic).await.expect("created"));
     rig.order(&job, &node).await.expect("published");
 }
@@ -196,7 +204,8 @@ async fn a_topic_that_was_made_anew_is_told_of() {
         };
         assert!(!was_told(&rig));
         assert!(rig.kafka.delete_topic(TOPIC));
-        let topic = NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, config: BTreeMap::new() };
+        let topic =
+            NewTopic { name: TOPIC.to_owned(), partitions: PARTITIONS, replication: None, config: BTreeMap::new() };
         assert!(admin(&rig.kafka).create_topic(&topic).await.expect("created"));
         job.take(&rig, 30, 2).await;
         rig.order(&job, &if is_kept { node } else { rig.node() }).await.expect("published");
@@ -265,21 +274,7 @@ async fn progress_behind_a_longer_transaction_is_waited_for() {
     let (mut job, node) = (Job::new(), rig.node());
     job.take(&rig, 30, 2).await;
     rig.publish_all(&mut job, &node).await;
-    let transactions = thalweg_kafka::Transactions { id: "somebody".to_owned(), timeout_ms: 50_000 };
-    let mut somebody = rig.kafka.transactional(&client(), &transactions).expect("opened");
-    somebody.init().await.expect("it is free");
-    somebody.begin().await.expect("begun");
-    let record = thalweg_kafka::NewRecord {
-        topic: PROGRESS.into(),
-        partition: Some(0),
-        key: Some("theirs".into()),
-        value: Some("theirs".into()),
-        headers: Vec::new(),
-        timestamp_ms: None,
-    };
-    somebody.send(vec![record]).await.expect("sent");
-    somebody.flush().await.expect("written");
-    drop(somebody);
+    drop(somebody_at_progress(&rig, 50_000).await);
     job.take(&rig, 30, 2).await;
     rig.order(&job, &rig.node()).await.expect("brokers abort theirs in time");
     rig.publish_all(&mut job, &node).await;
