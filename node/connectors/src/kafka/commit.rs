@@ -85,8 +85,6 @@ pub(super) struct KafkaCommitter {
 /// A producer that has the transactional id, and what is known to be written.
 struct Session {
     producer: Box<dyn TransactionalProducer>,
-    /// Asks about the topic.
-    admin: Arc<dyn Admin>,
     progress: Option<Progress>,
     /// What the id stands for at a cluster: tables of a sink never change, but a session must not outlive a mistake.
     servers: String,
@@ -215,7 +213,8 @@ impl KafkaCommitter {
             Step::Done => Ok(session),
             Step::Write => {
                 // Before a transaction is open: brokers may be slow to answer.
-                let (progress, placement) = self.look_at_topic(epoch, &session).await?;
+                let (progress, placement) =
+                    self.look_at_topic(epoch, session.admin.as_ref(), session.progress.as_ref()).await?;
                 self.write(epoch, &progress, &mut session, placement).await?;
                 session.progress = Some(progress);
                 session.mark = session.mark.after_record();
@@ -227,10 +226,15 @@ impl KafkaCommitter {
     /// The progress of an epoch, with the topic that it is written to, and how records are placed there. Where that is another topic than
     /// the rows before went to, says so: they are gone, and no reader finds them in the new one. A topic that is not there is told of at
     /// once: the client would look for it for long, and say nothing.
-    async fn look_at_topic(&self, epoch: &Epoch<'_>, session: &Session) -> Result<(Progress, Placement), Trouble> {
+    async fn look_at_topic(
+        &self,
+        epoch: &Epoch<'_>,
+        admin: &dyn Admin,
+        before: Option<&Progress>,
+    ) -> Result<(Progress, Placement), Trouble> {
         let WriteOptions { topic, servers, partitioner, .. } = &self.options;
         let wanted = Wanted::Named(vec![topic.to_string()]);
-        let found = answered(ANSWERED_WITHIN, session.admin.topics(&wanted)).await;
+        let found = answered(ANSWERED_WITHIN, admin.topics(&wanted)).await;
         let found = found.map_err(|error| self.trouble(epoch, error))?;
         let missing = || {
             // A broker that has just started may not know it yet, and somebody may make it again.
@@ -239,7 +243,6 @@ impl KafkaCommitter {
         };
         let found = found.first().ok_or_else(missing)?;
         let progress = epoch.progress.clone().to(found.id);
-        let before = session.progress.as_ref();
         if let Some(before) = before.filter(|before| progress.is_of_another_topic(before)) {
             self.notices.tell(&format!("topic anew after {}", before.epoch), || {
                 format!("topic '{topic}' was deleted and made anew: the rows up to {} that were written to it are lost there", before.epoch)

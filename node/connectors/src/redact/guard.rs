@@ -10,8 +10,8 @@ use thalweg_types::{Attempt, CheckpointId, ClusterId, Fault, JobId, Split};
 
 use super::Hidden;
 use crate::{
-    Backlog, ConnectorError, Enumerator, Epochs, Fill, FormerEnumerator, LaterSplit, Listing, Piece, Read, Rollover,
-    Sealing, SinkCommitter, SinkWriter, Source, SplitReader,
+    Backlog, ConnectorError, Enumerator, Epochs, FormerEnumerator, LaterSplit, Listing, Piece, Read, Rollover, Sealing,
+    SinkCommitter, SinkWriter, Source, SplitReader, Written,
 };
 
 struct Guarded<T: ?Sized> {
@@ -88,8 +88,8 @@ impl Enumerator for Guarded<dyn Enumerator> {
         self.inner.interval()
     }
 
-    async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
-        self.told(self.inner.list().await)
+    async fn list(&self, listing: Listing) -> Result<Vec<Piece>, ConnectorError> {
+        self.told(self.inner.list(listing).await)
     }
 
     fn cuts_together(&self) -> bool {
@@ -151,8 +151,12 @@ impl SinkWriter for Guarded<dyn SinkWriter> {
         self.inner.unfit(batch)
     }
 
-    fn fill(&self) -> Fill {
-        self.inner.fill()
+    fn refused(&mut self) -> Vec<Fault> {
+        self.inner.refused()
+    }
+
+    fn written(&self) -> Option<Written> {
+        self.inner.written()
     }
 
     fn rollover(&self) -> Option<Rollover> {

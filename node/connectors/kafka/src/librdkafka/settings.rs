@@ -59,17 +59,6 @@ pub(super) fn group(config: &ClientConfig, group: &str) -> Result<NativeConfig, 
     Ok(native)
 }
 
-/// For a client of a group, which reads and commits its offsets.
-pub(super) fn group(config: &ClientConfig, group: &str) -> Result<NativeConfig, KafkaError> {
-    properties::check(config, None)?;
-    let mut native = native(&common(config)?, config);
-    let answer = answer_ms(config)?.clamp(1_000, 300_000).to_string();
-    native.set("group.id", group).set("enable.auto.commit", "false");
-    // So long a commit waits for a coordinator. No session is there to be kept.
-    native.set("session.timeout.ms", &answer).set("max.poll.interval.ms", "300000");
-    Ok(native)
-}
-
 /// For a client that reads.
 pub(super) fn consumer(config: &ClientConfig, isolation: Isolation, share: Share) -> Result<NativeConfig, KafkaError> {
     properties::check(config, Some(isolation))?;
@@ -211,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_commit_of_a_group_ends_with_its_limit() {
-        let given = config(&[(ANSWER_MS, "7000"), ("session.timeout.ms", "400000"), ("group.id", "other")]);
+        let given = config(&[(ANSWER_MS, "7000")]);
         let native = group(&given, "mine").unwrap();
         assert_eq!(native.get("group.id"), Some("mine"));
         assert_eq!(native.get("session.timeout.ms"), Some("7000"));
