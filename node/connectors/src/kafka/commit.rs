@@ -270,7 +270,9 @@ impl KafkaCommitter {
         let config = self.options.client(share.bytes() / 2);
         let admin = self.kafka.admin(&config).map_err(|error| self.trouble(epoch, error))?;
         let limit = answered(ANSWERED_WITHIN, topic_limit(admin.as_ref(), &self.options.topic)).await;
-        let limit = limit.map_err(|error| self.trouble(epoch, error))?;
+        // That the topic is gone is told before anything is written.
+        let is_gone = matches!(limit, Err(KafkaError::NoTopic { .. }));
+        let limit = if is_gone { None } else { limit.map_err(|error| self.trouble(epoch, error))? };
         let ready = answered_or(progress::ensure_topic(admin.as_ref(), progress_topic, &self.options.topic)).await;
         ready.map_err(|unread| self.unread(epoch, unread))?;
         let key = ProgressKey::of(&self.identity);

@@ -27,7 +27,8 @@ fn headers(of: &[Option<Headers<'_>>]) -> ArrayRef {
 /// Four rows: of the key, of the value, and with metadata.
 fn rows() -> RecordBatch {
     let headers = headers(&[Some(&[("a", Some(b"1")), ("b", None)]), None, Some(&[]), Some(&[("c", Some(b""))])]);
-    let times = TimestampMicrosecondArray::from(vec![Some(1_500_000), None, Some(0), Some(2_999)]).with_timezone("UTC");
+    let times =
+        TimestampMicrosecondArray::from(vec![Some(1_500_000), None, Some(1_000), Some(2_999)]).with_timezone("UTC");
     let schema = Schema::new(vec![
         Field::new("k_id", DataType::Utf8View, true),
         metadata(Field::new("sent", times.data_type().clone(), true), "timestamp"),
@@ -76,7 +77,7 @@ async fn a_row_becomes_key_value_headers_and_timestamp() {
     let values: Vec<_> = records.iter().map(|record| text(record.value.as_ref())).collect();
     assert_eq!(values, some([r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#, r#"{"n":null}"#]));
     let times: Vec<_> = records.iter().map(|record| record.timestamp_ms).collect();
-    assert_eq!(times, [Some(1500), None, Some(0), Some(2)]);
+    assert_eq!(times, [Some(1500), None, Some(1), Some(2)]);
     let header = |name: &str, value: Option<&'static str>| (name.to_owned(), value.map(Bytes::from));
     let all: Vec<_> = records.into_iter().map(|record| record.headers).collect();
     let first = vec![header("a", Some("1")), header("b", None)];
