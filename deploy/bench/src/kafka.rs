@@ -5,6 +5,7 @@
 //! sink      generator --> connector --> topic           against librdkafka's own producer
 //! latency   topic --> windows of 1 s --> topic          from a window's end until a client reads its results
 //! memory    the same over minutes                       the engine's resident memory
+//! flink     topic --> copy, or windows --> topic        against Apache Flink on the same topic, with the same script
 //! ```
 //!
 //! Each run is a process of its own, so its processor time and memory are its own. What is compared runs in turns, on the same
@@ -13,8 +14,10 @@
 
 mod broker;
 mod client;
+mod flink;
 mod latency;
 mod memory;
+mod observed;
 mod pipeline;
 mod runs;
 mod throughput;
@@ -39,6 +42,9 @@ pub(crate) struct KafkaArgs {
     /// The installation of Apache Kafka that is started: see deploy/kafka/apache-kafka.
     #[arg(long, env = "THALWEG_KAFKA", value_name = "DIRECTORY")]
     installation: Option<PathBuf>,
+    /// Where Apache Flink is, or is installed if it is not there: see deploy/bench/flink/apache-flink.
+    #[arg(long, env = "THALWEG_FLINK", value_name = "DIRECTORY")]
+    flink: Option<PathBuf>,
     /// How many records are read or written in a run.
     #[arg(long, default_value_t = 2_000_000)]
     records: u64,
@@ -74,6 +80,8 @@ pub(crate) struct KafkaArgs {
     alone: Option<Variant>,
     #[arg(long, hide = true)]
     topic: Option<String>,
+    #[arg(long, hide = true)]
+    results: Option<String>,
 }
 
 /// A measurement.
@@ -84,6 +92,8 @@ enum Part {
     Latency,
     /// The engine's memory over `--minutes`.
     Memory,
+    /// Throughput against Apache Flink, which is in `--flink` or will be installed there.
+    Flink,
 }
 
 /// Measures all parts that are asked for.
@@ -106,6 +116,7 @@ pub(crate) async fn run(args: &KafkaArgs) -> Result<()> {
             Part::Sink => throughput::sink(args, &servers).await?,
             Part::Latency => latency::run(args, &servers).await?,
             Part::Memory => memory::run(args, &servers).await?,
+            Part::Flink => flink::run(args, &servers).await?,
         }
     }
     Ok(())

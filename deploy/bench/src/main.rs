@@ -7,6 +7,7 @@
 //! cargo run --release -p thalweg-bench -- recovery       # from a node's SIGKILL to new committed output
 //! cargo run --release -p thalweg-bench -- leader         # pauses when the coordinators' leader is killed
 //! cargo run --release -p thalweg-bench -- kafka          # topics of Kafka: throughput against librdkafka's own client, latency
+//! cargo run --release -p thalweg-bench -- kafka flink    # the same script on the same topic by Apache Flink
 //! ```
 //!
 //! Nothing is asserted: figures depend on what else the machine does, so variants are compared within one run.
@@ -52,7 +53,7 @@ enum Measurement {
     Recovery(recovery::RecoveryArgs),
     /// How long records and commits pause when the coordinators' leader is killed, in a cluster of processes.
     Leader(leader::LeaderArgs),
-    /// Topics of Kafka: records per second against librdkafka's own client, latency of windows, and memory over time.
+    /// Topics of Kafka: records per second against librdkafka's own client or Apache Flink, latency of windows, and memory over time.
     Kafka(kafka::KafkaArgs),
 }
 

@@ -43,7 +43,12 @@ pub(crate) fn cpu_time_of(process: &str) -> Result<Duration> {
 
 /// Peak resident memory of this process, in MiB.
 pub(crate) fn peak_rss_mib() -> Result<f64> {
-    memory_mib("self", "VmHWM:")
+    peak_rss_mib_of("self")
+}
+
+/// Peak resident memory of a process so far, by its id, in MiB.
+pub(crate) fn peak_rss_mib_of(process: &str) -> Result<f64> {
+    memory_mib(process, "VmHWM:")
 }
 
 /// Resident memory of a process now, in MiB.

@@ -90,15 +90,45 @@ pub(super) fn consumer(servers: &str, topic: &str) -> Result<BaseConsumer> {
     // No offset is committed; the client wants a group to be able to assign partitions.
     config.set("group.id", "thalweg-bench").set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create().context("could not make a client of Kafka")?;
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).context("could not ask for partitions")?;
-    let partitions = metadata.topics().first().map(|topic| topic.partitions()).unwrap_or_default();
-    ensure!(!partitions.is_empty(), "{topic} has no partitions");
     let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+    for partition in partitions(&consumer, topic)? {
+        list.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
     consumer.assign(&list)?;
     Ok(consumer)
+}
+
+fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>> {
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).context("could not ask for partitions")?;
+    let partitions = metadata.topics().first().map(|topic| topic.partitions()).unwrap_or_default();
+    ensure!(!partitions.is_empty(), "{topic} has no partitions");
+    Ok(partitions.iter().map(|partition| partition.id()).collect())
+}
+
+/// Asks again and again how much of a topic is committed.
+pub(super) struct Offsets {
+    consumer: BaseConsumer,
+    topic: String,
+    partitions: Vec<i32>,
+}
+
+impl Offsets {
+    pub(super) fn new(servers: &str, topic: &str) -> Result<Self> {
+        // Of the offsets that it asks for, those are the last that such a reader can reach.
+        let consumer: BaseConsumer = config(servers).set("isolation.level", "read_committed").create()?;
+        let partitions = partitions(&consumer, topic)?;
+        Ok(Self { consumer, topic: topic.to_owned(), partitions })
+    }
+
+    /// The sum over all partitions.
+    pub(super) fn committed(&self) -> Result<i64> {
+        let mut sum = 0;
+        for partition in &self.partitions {
+            let (_, end) = self.consumer.fetch_watermarks(&self.topic, *partition, PATIENCE)?;
+            sum += end;
+        }
+        Ok(sum)
+    }
 }
 
 /// Reads `records` records, with an eye on each. Returns the bytes of their values.

@@ -69,9 +69,39 @@ fn guarantee(is_once: bool) -> String {
     format!("'sink.delivery-guarantee' = '{}'", if is_once { "exactly-once" } else { "at-least-once" })
 }
 
+/// Who runs a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Engine {
+    Thalweg,
+    Flink,
+}
+
+/// Copies a topic of `compared_record` as it is now, or counts in windows over it, exactly once. Both engines read the same,
+/// but for options that Flink cannot do without: names of its transactions, and a timeout that brokers allow.
+pub(super) fn compared(variant: Variant, engine: Engine, servers: &str, (topic, results): (&str, &str)) -> String {
+    let (from, to, mut guarantee) = (kafka(servers, topic), kafka(servers, results), guarantee(true));
+    if engine == Engine::Flink {
+        guarantee += &format!(", 'sink.transactional-id-prefix' = '{results}'");
+        guarantee += ", 'properties.transaction.timeout.ms' = '600000'";
+    }
+    let from = format!("{from}, 'scan.bounded.mode' = 'latest-offset'");
+    if variant == Variant::Count {
+        return counting(&from, &to, &guarantee);
+    }
+    let columns = "id BIGINT, k BIGINT, `at` BIGINT, payload STRING";
+    format!(
+        "CREATE TABLE records ({columns}) WITH ({from}, 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+         CREATE TABLE results ({columns}) WITH ({to}, 'format' = 'json', {guarantee});
+         INSERT INTO results SELECT id, k, `at`, payload FROM records;"
+    )
+}
+
 /// Counts the records of each key in windows of a second, and tells the time of the last one.
 pub(super) fn windows(servers: &str, topic: &str, is_once: bool) -> String {
-    let (from, to, guarantee) = (kafka(servers, topic), kafka(servers, &results_of(topic)), guarantee(is_once));
+    counting(&kafka(servers, topic), &kafka(servers, &results_of(topic)), &guarantee(is_once))
+}
+
+fn counting(from: &str, to: &str, guarantee: &str) -> String {
     let seconds = WINDOW_MS / 1000;
     format!(
         "CREATE TABLE records (k BIGINT, `at` BIGINT, t AS TO_TIMESTAMP_LTZ(`at`, 3), WATERMARK FOR t AS t)
@@ -85,9 +115,23 @@ pub(super) fn windows(servers: &str, topic: &str, is_once: bool) -> String {
 
 /// A record that the windows read.
 pub(super) fn record(number: u64, at_ms: u128) -> String {
-    // Not in turns, so that each partition has each key.
-    let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    format!(r#"{{"k":{},"at":{at_ms}}}"#, key % KEYS)
+    format!(r#"{{"k":{},"at":{at_ms}}}"#, key(number))
+}
+
+/// Not in turns, so that each partition has each key.
+pub(super) fn key(number: u64) -> u64 {
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % KEYS
+}
+
+/// A record of the topic that both engines read.
+pub(super) fn compared_record(number: u64, payload: &str) -> String {
+    let (key, at_ms) = (key(number), event_time_ms(number));
+    format!(r#"{{"id":{number},"k":{key},"at":{at_ms},"payload":"{payload}"}}"#)
+}
+
+/// Its time: 100,000 records have the same second, which begins in 2026.
+pub(super) fn event_time_ms(number: u64) -> u64 {
+    1_767_225_600_000 + number / 100
 }
 
 /// Texts of letters, of one length.

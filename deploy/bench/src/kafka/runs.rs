@@ -8,7 +8,11 @@ use thalweg::{embedded::EmbeddedCluster, seams::Surroundings};
 use thalweg_types::seam::Clock;
 use tokio::process::Command;
 
-use super::{KafkaArgs, client, pipeline, variant::Variant};
+use super::{
+    KafkaArgs, client,
+    pipeline::{self, Engine},
+    variant::Variant,
+};
 use crate::{measure, nexmark};
 
 /// What a run took.
@@ -64,6 +68,10 @@ pub(super) async fn alone(args: &KafkaArgs, variant: Variant) -> Result<()> {
         Variant::Generate => Some(script(pipeline::generating(args)).await?),
         Variant::WriteRaw | Variant::WriteJson | Variant::WriteRawOnce | Variant::WriteJsonOnce => {
             Some(script(pipeline::writing(args, servers, topic, variant)).await?)
+        }
+        Variant::Copy | Variant::Count => {
+            let results = args.results.as_deref().context("--alone needs --results")?;
+            Some(script(pipeline::compared(variant, Engine::Thalweg, servers, (topic, results))).await?)
         }
         Variant::Windows | Variant::WindowsOnce => return windows(args, (servers, topic), variant).await,
     };

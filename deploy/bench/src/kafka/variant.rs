@@ -29,6 +29,10 @@ pub(super) enum Variant {
     Windows,
     /// The same, written exactly once.
     WindowsOnce,
+    /// What is compared with Apache Flink: the topic as it is now is written to another, exactly once.
+    Copy,
+    /// The same with windows over the topic.
+    Count,
 }
 
 impl Variant {
