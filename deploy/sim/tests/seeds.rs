@@ -25,7 +25,7 @@ const FINDS: &[(Bug, u64)] = &[
     (Bug::SkipFinishedCommit, 30),
     (Bug::SkipSync, 37),
     (Bug::CommitWithoutProgress, 3),
-    (Bug::ProgressBeforeInit, 31),
+    (Bug::ProgressBeforeInit, 78),
     (Bug::LeaveTransactionOpen, 3),
     (Bug::CommitOffsetsEarly, 23),
 ];
