@@ -1,7 +1,7 @@
 //! Writers that hand their records over at once, and the look before a job runs. What is exactly once is tested with the
 //! committer.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{Int64Array, RecordBatch},
@@ -55,7 +55,12 @@ impl Rig {
     }
 
     async fn with_topic(self) -> Self {
-        let topic = NewTopic { name: "out".to_owned(), partitions: 2, replication: None, config: BTreeMap::new() };
+        self.with_topic_of(&[]).await
+    }
+
+    async fn with_topic_of(self, config: &[(&str, &str)]) -> Self {
+        let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let topic = NewTopic { name: "out".to_owned(), partitions: 2, replication: None, config };
         assert!(self.admin().create_topic(&topic).await.expect("created"));
         self
     }
@@ -258,6 +263,25 @@ async fn a_short_transaction_has_few_rows() {
     assert_eq!(rig(&[AT_LEAST_ONCE]).writer(1 << 20).written(), None);
 }
 
+/// What takes secrets out of a writer's errors must not take what else it says.
+#[tokio::test(start_paused = true)]
+async fn a_writer_with_secrets_says_as_much_as_one_without() {
+    let sasl = [
+        ("properties.security.protocol", "SASL_PLAINTEXT"),
+        ("properties.sasl.mechanism", "PLAIN"),
+        ("properties.sasl.username", "someone"),
+        ("properties.sasl.password", "hunter-two"),
+    ];
+    for secrets in [&[][..], &sasl] {
+        let rig = rig(secrets).with_topic_of(&[("max.message.bytes", "100")]).await;
+        let mut writer = rig.writer(1 << 20);
+        assert!(writer.written().is_some(), "it has a bound");
+        writer.write(&rows(0..2)).await.expect("written");
+        let refused: Vec<_> = writer.refused().iter().map(|fault| fault.row).collect();
+        assert_eq!(refused, [0, 1], "no record is as small as that");
+    }
+}
+
 /// Sees which batches clients that write may send.
 #[derive(Debug)]
 struct Seen(ModelKafka, std::sync::Mutex<Vec<Option<String>>>);
@@ -289,10 +313,7 @@ impl Kafka for Seen {
 #[tokio::test(start_paused = true)]
 async fn batches_are_no_larger_than_the_topic_takes() {
     for (limit, opened) in [("50000", &[None, Some("50000".to_owned())][..]), ("1048588", &[None])] {
-        let mut rig = rig(&[AT_LEAST_ONCE]);
-        let config = [("max.message.bytes".to_owned(), limit.to_owned())].into();
-        let topic = NewTopic { name: "out".to_owned(), partitions: 2, replication: None, config };
-        assert!(rig.admin().create_topic(&topic).await.expect("created"));
+        let mut rig = rig(&[AT_LEAST_ONCE]).with_topic_of(&[("max.message.bytes", limit)]).await;
         let seen = Arc::new(Seen(rig.kafka.clone(), std::sync::Mutex::default()));
         rig.context.kafka = Some(seen.clone());
         let mut writer = rig.writer(1 << 20);
@@ -310,10 +331,7 @@ async fn a_compacted_topic_needs_keys() {
     for (more, policy, fits) in
         [(&[][..], "compact,delete", false), (&keyed[..], "compact,delete", true), (&[][..], "delete", true)]
     {
-        let rig = rig(&[&[AT_LEAST_ONCE][..], more].concat());
-        let config = [("cleanup.policy".to_owned(), policy.to_owned())].into();
-        let topic = NewTopic { name: "out".to_owned(), partitions: 1, replication: None, config };
-        rig.admin().create_topic(&topic).await.expect("created");
+        let rig = rig(&[&[AT_LEAST_ONCE][..], more].concat()).with_topic_of(&[("cleanup.policy", policy)]).await;
         match fits {
             true => rig.checked(false).await.expect("it can be written"),
             false => {

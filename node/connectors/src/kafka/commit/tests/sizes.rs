@@ -130,6 +130,27 @@ async fn brokers_that_allow_no_longer_transaction_are_named() {
     rig.publish_all(&mut job, &node).await;
 }
 
+/// Brokers may go away between the tries.
+#[tokio::test(start_paused = true)]
+async fn the_time_that_an_epoch_needs_is_remembered_whatever_ends_the_order() {
+    let mut rig = Rig::with(&[("sink.transaction-timeout", "5 s")]).await;
+    let (mut job, node) = (Job::new(), rig.node());
+    job.take(&rig, 30, 2).await;
+    rig.kafka.fault(Call::Commit, Fault::Hang);
+    let order = rig.order(&job, &node);
+    let leaving = async {
+        sleep(Duration::from_secs(1)).await;
+        rig.kafka.fault(Call::Init, Fault::Fail(KafkaError::Unavailable { reason: "away".to_owned() }));
+    };
+    let (order, ()) = tokio::join!(order, leaving);
+    order.expect_err("the second try finds nobody");
+    rig.kafka.fault(Call::Init, Fault::Fail(KafkaError::Refused { reason: "too long".to_owned() }));
+    let error = rig.order(&job, &node).await.expect_err("it is refused");
+    let text = thalweg_types::text::with_causes(&error);
+    assert!(text.contains("a transaction of 10 s"), "{text}");
+    rig.publish_all(&mut job, &node).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_transaction_that_takes_too_long_says_what_to_do() {
     let rig = Rig::with(&[("sink.transaction-timeout", "5 s")]).await;

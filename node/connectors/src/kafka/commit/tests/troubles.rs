@@ -95,6 +95,8 @@ async fn a_record_that_brokers_refuse_for_good_is_no_reason_to_try_again() {
     assert_eq!(error.failure_kind(), FailureKind::Data, "the job fails: {error}");
     let text = error.to_string();
     assert!(text.contains("write the rows of checkpoint-2 to topic 'out'") && text.contains(&reason), "{text}");
+    assert_eq!(rig.kafka.open_transactions(), [""; 0], "it is aborted");
+    rig.check_nobody_is_held_back();
 }
 
 /// Each call that asks a broker hangs in turn.
