@@ -124,7 +124,8 @@ pub(crate) fn group_offsets(servers: &str, group: &str, topic: &str, partitions:
     let consumer: BaseConsumer = client(servers, &[("group.id", group)]).create().expect("a client that asks");
     let mut asked = TopicPartitionList::new();
     asked.add_partition_range(topic, 0, partitions - 1);
-    let told = consumer.committed_offsets(asked, PATIENCE).expect("brokers answer");
+    // The first question about any group makes the broker create the topic of groups, and is refused until it has.
+    let told = until(&format!("offsets of {group}"), || consumer.committed_offsets(asked.clone(), LOOK).ok());
     let offset = |offset: Offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
     (0..partitions).map(|partition| offset(told.find_partition(topic, partition)?.offset())).collect()
 }
@@ -136,7 +137,8 @@ pub(crate) fn commit(servers: &str, group: &str, topic: &str, offsets: &[i64]) {
     for (partition, offset) in (0..).zip(offsets) {
         list.add_partition_offset(topic, partition, Offset::Offset(*offset)).expect("an offset");
     }
-    consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).expect("they are committed");
+    let commit = || consumer.commit(&list, rdkafka::consumer::CommitMode::Sync);
+    until(&format!("the commit of {group}"), || commit().ok());
 }
 
 /// Writes records with idempotence, and tries each until it is written.
