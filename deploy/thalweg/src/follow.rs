@@ -29,6 +29,12 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// How long to wait for the job's end after its rows ended early: it may explain why.
 const EXPLANATION_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long whoever submits a job waits to learn whether it runs: longer than the checks of its tables take.
+const BEGUN_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often a job is looked at until it runs.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// How a job ended, if not successfully.
 #[derive(Debug, Error)]
 pub enum JobError {
@@ -251,11 +257,11 @@ pub fn rows_of(rows: RowStream, query: u32) -> BoxStream<'static, (u32, Result<R
 /// Counts the failures that were reported. Without these warnings, a job that restarts again and again would seem to
 /// hang.
 #[derive(Debug, Default)]
-struct FailuresSeen(u32);
+pub struct FailuresSeen(u32);
 
 impl FailuresSeen {
     /// The warning about a new failure, if the job is tried again.
-    fn warning(&mut self, overview: &JobOverview) -> Option<String> {
+    pub fn warning(&mut self, overview: &JobOverview) -> Option<String> {
         if overview.status.is_terminal() || overview.failures <= self.0 {
             return None;
         }
@@ -263,6 +269,23 @@ impl FailuresSeen {
         let message = overview.failure.as_ref().map_or("no reason was given", |failure| &failure.message);
         Some(format!("{} failed {} time(s) and is tried again: {message}", overview.job, self.0))
     }
+}
+
+/// A job as it is once its tables are checked and it runs; earlier if it waits for slots, or takes long to deploy.
+///
+/// # Errors
+/// If the cluster cannot be asked.
+pub async fn begun(client: &Client, job: JobId) -> Result<JobOverview, ClientError> {
+    let mut seen = client.job(job).await?;
+    for _ in 0..BEGUN_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
+        let is_beginning = matches!(seen.status, JobStatus::Created | JobStatus::Deploying);
+        if !is_beginning || waits_for(&seen).is_some() {
+            break;
+        }
+        time::sleep(LOOK_EVERY).await;
+        seen = client.job(job).await?;
+    }
+    Ok(seen)
 }
 
 /// What a job that has not started waits for.

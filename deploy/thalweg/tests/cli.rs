@@ -302,10 +302,23 @@ fn a_cluster_in_one_process_serves_clients_and_ends_on_a_signal() {
     assert!(thalweg(&["job", "show", "job-1", "--coordinator", &address]).stdout.contains("mine"));
     assert!(thalweg(&["nodes", "--coordinator", &address]).stdout.contains("alive"));
     check_error(&thalweg(&["job", "show", "job-99", "--coordinator", &address]), 1, "job-99");
+    check_refusals(&address, directory.path());
     check_previews(&address, directory.path());
     check_every_client_speaks_json(&address, directory.path());
     let ended = dev.terminate();
     assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+/// A job is accepted before its tables are looked at. Whoever submits it learns what was found all the same.
+fn check_refusals(address: &str, directory: &Path) {
+    let missing = directory.join("missing.csv").display().to_string();
+    let sql = format!(
+        "CREATE TABLE i (n BIGINT) WITH ('connector' = 'filesystem', 'format' = 'csv', 'path' = '{missing}');
+         CREATE TABLE o (n BIGINT) WITH ('connector' = 'blackhole'); INSERT INTO o SELECT n FROM i;"
+    );
+    let submitted = thalweg(&["submit", "--coordinator", address, "-e", &sql, "-o", "json"]);
+    check_error(&submitted, 1, &missing);
+    assert!(submitted.stdout.contains("\"job\":"), "it can be looked at by its number: {submitted:?}");
 }
 
 fn check_previews(address: &str, directory: &Path) {

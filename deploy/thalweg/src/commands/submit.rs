@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use thalweg_client::Client;
 use thalweg_types::JobId;
 
 use super::{Remote, answers};
 use crate::{
     args::{ExplainArgs, OutputFormat, SubmitArgs},
     embedded::{EmbeddedCluster, EmbeddedOptions},
-    follow::{self, FollowOptions},
+    follow::{self, FailuresSeen, FollowOptions},
     output::{print_list, say},
     script,
 };
@@ -32,9 +33,6 @@ pub(super) async fn run(args: SubmitArgs, format: OutputFormat, remote: &Remote)
         let followed = follow::follow(&client, &submitted, options, surroundings.seams().clock.as_ref()).await;
         return follow::forgive_enough(followed.map(|_| ()), &script);
     }
-    if let Some(why) = follow::waits_for(&client.job(submitted.job).await?) {
-        say(&format!("note: {} has not begun: {why}", submitted.job));
-    }
     match submitted.queries.len() {
         0 => {}
         1 => say(&format!("note: thalweg job rows {} prints its rows", submitted.job)),
@@ -43,8 +41,29 @@ pub(super) async fn run(args: SubmitArgs, format: OutputFormat, remote: &Remote)
             submitted.job
         )),
     }
+    // First of all the job's number: it is accepted, whatever comes.
     let line = Submitted { job: submitted.job, queries: submitted.queries.len() };
-    print_list(format, &["job", "selects"], &[line], |line| vec![line.job.to_string(), line.queries.to_string()])
+    print_list(format, &["job", "selects"], &[line], |line| vec![line.job.to_string(), line.queries.to_string()])?;
+    tell_beginning(&client, submitted.job).await
+}
+
+/// Tells what a job that was accepted waits for, or why it could not begin.
+async fn tell_beginning(client: &Client, job: JobId) -> Result<()> {
+    let seen = match follow::begun(client, job).await {
+        Ok(seen) => seen,
+        // The job is not this command's any more, so it must not seem refused.
+        Err(error) => {
+            say(&format!("note: {job} was accepted; how it begins cannot be seen: {error}"));
+            return Ok(());
+        }
+    };
+    if let Some(why) = follow::waits_for(&seen) {
+        say(&format!("note: {job} has not begun: {why}"));
+    }
+    if let Some(warning) = FailuresSeen::default().warning(&seen) {
+        say(&format!("warning: {warning}"));
+    }
+    Ok(follow::check_ending(&seen)?)
 }
 
 pub(super) async fn explain(args: ExplainArgs, format: OutputFormat, remote: &Remote) -> Result<()> {

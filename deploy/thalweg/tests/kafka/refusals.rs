@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use super::super::{WHOLE, broker::shared, process::Background, table, topics};
+use super::super::{Dev, WHOLE, broker::shared, process::Background, table, topics};
 
 /// The error output of a script that must fail in its first attempt.
 #[track_caller]
@@ -63,6 +63,14 @@ fn a_topic_that_is_not_there_is_named() {
     check_told(&reading(servers, "there;not-there", ""), &[servers, "'topic'", "'not-there'"]);
     check_told(&writing(servers, "not-there", ""), &[servers, "'topic'", "'not-there'"]);
     check_told(&reading(servers, "not a topic", ""), &["'topic'", "'not a topic'"]);
+    let dev = Dev::start(&[]);
+    for sql in [reading(servers, "not-there", ""), writing(servers, "not-there", "")] {
+        let submitted = dev.run(&["submit", "-e", &sql]);
+        assert_eq!(submitted.code, Some(1), "{submitted:?}");
+        for told in [servers, "'topic'", "'not-there'"] {
+            assert!(submitted.stderr.contains(told), "{told}: {submitted:?}");
+        }
+    }
 }
 
 #[test]
