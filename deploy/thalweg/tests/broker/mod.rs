@@ -15,6 +15,9 @@ use crate::process::root;
 /// Who is let in by `servers_with_passwords`.
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "s3cr3t-0f-4l1ce";
+/// The same user's bearer token, a JWT without a signature: it says who she is, and that it holds until 2100.
+pub(crate) const TOKEN: &str =
+    "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImlhdCI6MTcwMDAwMDAwMCwiZXhwIjo0MTAyNDQ0ODAwfQ.";
 
 /// Listeners: the first asks nothing, the others ask clients who they are.
 const PLAIN: &str = "PLAINTEXT";
@@ -87,7 +90,7 @@ impl Broker {
         &self.addresses[0]
     }
 
-    /// Where clients need a password (SASL), without TLS.
+    /// Where clients need a password or a bearer token (SASL), without TLS.
     pub(crate) fn servers_with_passwords(&self) -> &str {
         &self.addresses[1]
     }
@@ -133,13 +136,19 @@ fn login() -> Listener {
     let module = "org.apache.kafka.common.security";
     let plain = format!("{module}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";");
     let scram = format!("{module}.scram.ScramLoginModule required;");
+    let bearer =
+        format!("{module}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";");
+    let validator = format!("{module}.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler");
     Listener {
         name: LOGIN,
         protocol: "SASL_PLAINTEXT",
         settings: settings(&[
-            ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512"),
+            ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER"),
             ("plain.sasl.jaas.config", &plain),
+            ("scram-sha-256.sasl.jaas.config", &scram),
             ("scram-sha-512.sasl.jaas.config", &scram),
+            ("oauthbearer.sasl.jaas.config", &bearer),
+            ("oauthbearer.sasl.server.callback.handler.class", &validator),
         ]),
     }
 }

@@ -5,12 +5,12 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::super::{
     WHOLE,
-    broker::{PASSWORD, USER, certificate, shared},
+    broker::{PASSWORD, TOKEN, USER, certificate, shared},
     process::{Background, Place, free_addresses, thalweg, wait_until},
     table, topics,
 };
 
-const MECHANISMS: [&str; 2] = ["PLAIN", "SCRAM-SHA-512"];
+const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 /// A script that reads a topic as the user, with this password.
 fn script(servers: &str, topic: &str, mechanism: &str, password: &str) -> String {
@@ -49,6 +49,28 @@ fn a_password_from_a_file_or_the_environment_lets_the_client_in() {
         let by_variable = place.thalweg(&["run", "-e", &sql, "-o", "csv"]);
         assert_eq!((by_variable.code, by_variable.stdout.as_str()), (Some(0), "t\ntold\n"), "{by_variable:?}");
     }
+}
+
+#[test]
+fn a_bearer_token_lets_the_client_in() {
+    let Some(broker) = shared() else { return };
+    topics::create(broker.servers(), "token.read", 1);
+    topics::write(broker.servers(), "token.read", 0, &["told"]);
+    let from = table(
+        broker.servers_with_passwords(),
+        "token.read",
+        &format!(
+            "'format' = 'raw', {WHOLE}, 'properties.security.protocol' = 'sasl_plaintext',
+             'properties.sasl.mechanism' = 'OAUTHBEARER', 'properties.sasl.oauthbearer.token' = secret('kafka-token')"
+        ),
+    );
+    let sql = format!("CREATE TABLE i (t STRING) WITH ({from}); SELECT t FROM i;");
+    let read = |token: &str| place_with("THALWEG_SECRET_KAFKA_TOKEN", token).thalweg(&["run", "-e", &sql, "-o", "csv"]);
+    let let_in = read(TOKEN);
+    assert_eq!((let_in.code, let_in.stdout.as_str()), (Some(0), "t\ntold\n"), "{let_in:?}");
+    let expired = read(&TOKEN.replace(".eyJ", ".eyK"));
+    assert_eq!(expired.code, Some(1), "a token that was tampered with: {expired:?}");
+    assert!(!expired.stderr.contains(TOKEN), "{expired:?}");
 }
 
 #[test]

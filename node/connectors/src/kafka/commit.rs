@@ -248,7 +248,8 @@ impl KafkaCommitter {
                 format!("topic '{topic}' was deleted and made anew: the rows up to {} that were written to it are lost there", before.epoch)
             });
         }
-        Ok((progress, Placement::new(*partitioner, found.partitions)))
+        let placement = Placement::new(*partitioner, found.partitions).of_epoch(progress.epoch.0);
+        Ok((progress, placement))
     }
 
     /// Looks whether what a session knows of progress can still be so: a destination may have been restored from a backup, or the topic

@@ -162,7 +162,19 @@ impl KafkaReader {
             bytes <= BATCH_BYTES_MAX
         };
         let count = self.pending.iter().take(self.batch_rows).take_while(fits).count().max(1);
-        let decoded = self.rows.decode(&self.pending.make_contiguous()[..count]).await;
+        let decoding = self.rows.decode(&self.pending.make_contiguous()[..count]);
+        // Only a registry of schemas makes it wait. What it has answered is known when it is asked again.
+        let decoded = match self.is_waiting {
+            true => decoding.await,
+            false => tokio::select! {
+                biased;
+                decoded = decoding => decoded,
+                () = sleep(LOOKED_EVERY) => {
+                    self.cannot_read("the registry of schemas has not answered yet");
+                    return Ok(Read::Waiting);
+                }
+            },
+        };
         let Rows { batch, dead_letters } = match decoded {
             Ok(rows) => rows,
             // A registry of schemas does not answer, for example. The records stay.
@@ -226,6 +238,7 @@ impl KafkaReader {
             None if self.behind >= BEHIND_MAX => {
                 Some("brokers have more records of it, and they do not come".to_owned())
             }
+            None if self.table.is_look_slow() => Some("brokers take long to tell where partitions end".to_owned()),
             trouble => trouble,
         };
         if why.is_none() && self.asked.is_none() {

@@ -41,6 +41,8 @@ const HEADERS: &str = "headers";
 const RAW: &str = "raw";
 /// What a record takes beside its key, value and headers, at most.
 const RECORD_OVERHEAD: usize = 512;
+/// What a header takes beside its name and value, at most: two numbers that say how long these are.
+const HEADER_OVERHEAD: usize = 10;
 const EARLY: &str = "its timestamp is before 1970, or its very first millisecond, which records cannot have";
 
 /// Encodes the rows of a table into messages.
@@ -225,8 +227,10 @@ impl RecordEncoder {
         for (row, value) in values.iter().enumerate() {
             let key = keys.and_then(|keys| keys.get(row)?.as_ref()).map_or(0, Bytes::len);
             let headers = headers.map_or(Ok(Vec::new()), |headers| headers_of(headers, row))?;
-            let headers: usize =
-                headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+            let headers: usize = headers
+                .iter()
+                .map(|(name, value)| HEADER_OVERHEAD + name.len() + value.as_ref().map_or(0, Bytes::len))
+                .sum();
             let bytes = (key + value.len() + headers + RECORD_OVERHEAD) as u64;
             if bytes > most {
                 let reason = format!("its record takes {bytes} bytes, and {whose} is {most}");

@@ -169,15 +169,25 @@ impl DirectWriter {
         if is_known || !Placement::needs_partitions(*partitioner) {
             return Ok(());
         }
-        let asking = || format!("ask {} for topic '{topic}'", self.options.servers);
-        let wrong = |error| failed(&self.options.table, asking(), error);
-        let admin = self.kafka.admin(&self.options.client(0)).map_err(wrong)?;
-        let wanted = Wanted::Named(vec![topic.to_string()]);
-        let topics = answered(ANSWERED_WITHIN, admin.topics(&wanted)).await.map_err(wrong)?;
-        let topic = topics.first().ok_or_else(|| wrong(KafkaError::NoTopic { topic: topic.to_string() }))?;
-        self.placement = Placement::new(*partitioner, topic.partitions);
+        match partitions_of(self.kafka.as_ref(), &self.options).await {
+            Ok(partitions) => self.placement = Placement::new(*partitioner, partitions),
+            // Those that are known are there still, or sending tells that they are not.
+            Err(error) if self.placed.is_some() => {
+                self.notices.tell("partitions", || {
+                    format!("it cannot be seen whether topic '{topic}' has more partitions now: {error}")
+                });
+            }
+            Err(error) => {
+                let asking = format!("ask {} for topic '{topic}'", self.options.servers);
+                return Err(self.failed(asking, error));
+            }
+        }
         self.placed = Some(now);
         Ok(())
+    }
+
+    fn failed(&self, attempted: String, error: KafkaError) -> ConnectorError {
+        unwritten(&self.options.table, attempted, error)
     }
 
     fn another_producer(&self) -> Result<Box<dyn Producer>, ConnectorError> {
@@ -200,7 +210,7 @@ impl DirectWriter {
                 self.tell_lost(&error);
                 Ok(())
             }
-            flushed => flushed.map_err(|error| failed(&self.options.table, self.writing(), error)),
+            flushed => flushed.map_err(|error| self.failed(self.writing(), error)),
         }
     }
 
@@ -224,7 +234,7 @@ impl DirectWriter {
                 }
                 Ok(())
             }
-            Err(error) => Err(failed(&self.options.table, self.writing(), error)),
+            Err(error) => Err(self.failed(self.writing(), error)),
         }
     }
 
@@ -250,6 +260,22 @@ impl DirectWriter {
 
     fn writing(&self) -> String {
         format!("write to topic '{}' at {}", self.options.topic, self.options.servers)
+    }
+}
+
+async fn partitions_of(kafka: &dyn Kafka, write: &WriteOptions) -> Result<i32, KafkaError> {
+    let topic = write.topic.to_string();
+    let admin = kafka.admin(&write.client(0))?;
+    let topics = answered(ANSWERED_WITHIN, admin.topics(&Wanted::Named(vec![topic.clone()]))).await?;
+    topics.first().map(|topic| topic.partitions).ok_or(KafkaError::NoTopic { topic })
+}
+
+/// A topic that a broker does not know may be there all the same, since the check has seen it: the broker has just started, or somebody makes
+/// it again.
+fn unwritten(table: &str, attempted: String, error: KafkaError) -> ConnectorError {
+    match error {
+        error @ KafkaError::NoTopic { .. } => ConnectorError::Store { attempted, source: error.to_string().into() },
+        other => failed(table, attempted, other),
     }
 }
 
@@ -292,7 +318,7 @@ impl SinkWriter for DirectWriter {
             // Later records are flushed too, which does no harm.
             let mut producer = producer.lock().await;
             let flushed = answered(FLUSHED_WITHIN, producer.flush()).await;
-            flushed.map_err(|error| failed(&table, writing, error))?;
+            flushed.map_err(|error| unwritten(&table, writing, error))?;
             Ok(Vec::new())
         };
         Ok(sealing.boxed())

@@ -151,6 +151,13 @@ impl Placement {
         Self { partitioner, partitions: partitions.max(0), next: 0 }
     }
 
+    /// Where the records of an epoch begin: the same when it is written again, and another place than those of the epoch before, or
+    /// small epochs would all go to the first partitions.
+    pub(super) fn of_epoch(self, epoch: u64) -> Self {
+        let next = epoch.checked_rem(u64::from(self.partitions.unsigned_abs())).unwrap_or(0);
+        Self { next: i32::try_from(next).unwrap_or(0), ..self }
+    }
+
     /// Whether records can be placed only if one knows how many partitions there are.
     pub(super) fn needs_partitions(partitioner: Partitioner) -> bool {
         match partitioner {
@@ -263,5 +270,13 @@ mod tests {
         assert_eq!(taken(Partitioner::Fixed, 3, u32::MAX), [Some(0); 4]);
         assert_eq!(taken(Partitioner::RoundRobin, 3, 7), [Some(0), Some(1), Some(2), Some(0)]);
         assert_eq!(taken(Partitioner::RoundRobin, 0, 7), [None; 4]);
+    }
+
+    #[test]
+    fn epochs_of_few_rows_reach_all_partitions() {
+        let first = |epoch| Placement::new(Partitioner::RoundRobin, 3).of_epoch(epoch).next(0);
+        assert_eq!([1, 2, 3, 4, u64::MAX].map(first), [Some(1), Some(2), Some(0), Some(1), Some(0)]);
+        assert_eq!(Placement::new(Partitioner::Fixed, 3).of_epoch(1).next(5), Some(2), "it is the subtask's");
+        assert_eq!(Placement::new(Partitioner::RoundRobin, 0).of_epoch(1).next(0), None);
     }
 }

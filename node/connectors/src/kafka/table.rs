@@ -157,6 +157,11 @@ impl KafkaTable {
         self.watch.get().map_or(0, Watch::look_soon)
     }
 
+    /// Whether brokers have not answered the look at the partitions that goes on now, although it began some time ago.
+    pub(super) fn is_look_slow(&self) -> bool {
+        self.watch.get().is_some_and(Watch::is_slow)
+    }
+
     /// Says whether a partition cannot be read now, and why not. That some cannot is told once for all of them.
     pub(super) fn set_unreachable(&self, partition: &OpenPartition, why: Option<&str>) {
         if !partition.set_unreachable(why.is_some()) {

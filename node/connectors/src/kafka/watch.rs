@@ -21,7 +21,7 @@ use std::{
 };
 
 use thalweg_kafka::{Admin, Isolation, KafkaError, OffsetAt, Topic, TopicId, TopicPartition, Wanted};
-use thalweg_types::seam::Seams;
+use thalweg_types::seam::{Clock, Seams};
 use tokio::{
     sync::{Notify, watch},
     time::sleep,
@@ -36,6 +36,8 @@ const LOOKED_AGAIN: Duration = Duration::from_secs(1);
 /// Partitions that are opened within this time are asked for together.
 const GATHERED: Duration = Duration::from_millis(10);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+/// Brokers that are well answer a look sooner.
+const SLOW: Duration = Duration::from_millis(1500);
 /// So many looks in a row must see another topic.
 const SEEN_REMADE: u32 = 3;
 /// So many looks in a row must see none.
@@ -211,9 +213,9 @@ impl OpenPartition {
 }
 
 /// The open partitions of a table on a node.
-#[derive(Debug)]
 pub(super) struct Watch {
     shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug, Default)]
@@ -223,14 +225,18 @@ struct Shared {
     is_over: AtomicBool,
     /// How many looks have begun.
     looks: AtomicU64,
+    /// When the look began that goes on now.
+    looking_since: Mutex<Option<Duration>>,
 }
 
 impl Watch {
     pub(super) fn start(seams: &Seams, admin: Arc<dyn Admin>, isolation: Isolation) -> Self {
         let shared = Arc::new(Shared::default());
         // It ends with the table. What it does not find out, the readers wait for.
-        let _ = seams.io.spawn("watch of Kafka partitions", Box::pin(watch_all(shared.clone(), admin, isolation)));
-        Self { shared }
+        let clock = seams.clock.clone();
+        let watching = watch_all(shared.clone(), clock.clone(), (admin, isolation));
+        let _ = seams.io.spawn("watch of Kafka partitions", Box::pin(watching));
+        Self { shared, clock }
     }
 
     /// Looks at a partition from now on, until it is dropped.
@@ -250,6 +256,11 @@ impl Watch {
         self.shared.asked.notify_one();
         self.shared.looks.load(Relaxed)
     }
+
+    /// Whether the look that goes on now takes long.
+    pub(super) fn is_slow(&self) -> bool {
+        self.shared.looking_since().is_some_and(|since| self.clock.monotonic().saturating_sub(since) >= SLOW)
+    }
 }
 
 impl Drop for Watch {
@@ -264,6 +275,10 @@ impl Shared {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn looking_since(&self) -> std::sync::MutexGuard<'_, Option<Duration>> {
+        self.looking_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn live(&self) -> Vec<Arc<OpenPartition>> {
         let mut open = self.lock();
         open.retain(|partition| partition.strong_count() > 0);
@@ -271,14 +286,17 @@ impl Shared {
     }
 }
 
-async fn watch_all(shared: Arc<Shared>, admin: Arc<dyn Admin>, isolation: Isolation) {
+async fn watch_all(shared: Arc<Shared>, clock: Arc<dyn Clock>, (admin, isolation): (Arc<dyn Admin>, Isolation)) {
     while !shared.is_over.load(Relaxed) {
         let open = shared.live();
         let next = match open.is_empty() {
             true => None,
             false => {
                 let number = shared.looks.fetch_add(1, Relaxed) + 1;
-                Some(look(number, &open, admin.as_ref(), isolation).await)
+                *shared.looking_since() = Some(clock.monotonic());
+                let next = look(number, &open, admin.as_ref(), isolation).await;
+                *shared.looking_since() = None;
+                Some(next)
             }
         };
         // A partition that its reader drops meanwhile is not held here.

@@ -25,7 +25,10 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     error::RDKafkaErrorCode,
 };
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::sleep,
+};
 
 use super::{
     admin::list_of,
@@ -46,6 +49,8 @@ const ASK_EACH: Duration = Duration::from_secs(5);
 const SEEKS_MAX: u32 = 200;
 const SEEK_LIMIT: Duration = Duration::from_secs(2);
 const SEEK_EACH: Duration = Duration::from_millis(20);
+/// How many partitions of a client are assigned at a time.
+const ASSIGNED_AT_ONCE: usize = 16;
 /// The partitions that a consumer's first client reads.
 const PARTITIONS_FIRST: u64 = 16;
 
@@ -85,7 +90,27 @@ struct ReadingClient {
     consumer: Arc<BaseConsumer<Context>>,
     context: Context,
     partitions_max: u64,
-    partitions: AtomicU64,
+    partitions: Arc<AtomicU64>,
+    /// So many partitions are assigned at a time, each in a thread.
+    assigning: Arc<Semaphore>,
+    /// Partitions whose readers were dropped, until the client's thread lets go of them.
+    leaving: Leaving,
+}
+
+/// Partitions, and by whom they are read.
+type Leaving = Arc<Mutex<Vec<(Arc<Reading>, TopicPartition)>>>;
+
+/// Lets go of partitions. It waits for librdkafka's own thread.
+fn let_go(consumer: &BaseConsumer<Context>, partitions: &AtomicU64, leaving: &[(Arc<Reading>, TopicPartition)]) {
+    for (reading, of) in leaving {
+        if let Ok(Some(list)) = list_of([(of, Offset::Invalid)].into_iter())
+            && let Err(error) = consumer.incremental_unassign(&list)
+        {
+            tracing::warn!("{of} cannot be let go: {error}");
+        }
+        partitions.fetch_sub(1, Ordering::Relaxed);
+        reading.leave(of);
+    }
 }
 
 impl RdConsumer {
@@ -141,13 +166,18 @@ struct Prepared {
 impl Prepared {
     fn open(self) -> Result<Arc<ReadingClient>, KafkaError> {
         let Self { native, context, partitions_max } = self;
-        let created = native.create_with_context::<_, BaseConsumer<_>>(context.clone());
+        let created = threads::beside(|| native.create_with_context::<_, BaseConsumer<_>>(context.clone()));
         let consumer = Arc::new(created.map_err(|error| super::refused(&error))?);
-        threads::serve("kafka-consumer", consumer.clone(), |consumer| {
+        let (partitions, leaving) = (Arc::new(AtomicU64::new(0)), Leaving::default());
+        let (counted, left) = (partitions.clone(), leaving.clone());
+        threads::serve("kafka-consumer", consumer.clone(), move |consumer| {
             // Records come by the queues of partitions; here are events, which the context has seen by now.
             drop(consumer.poll(threads::TICK));
+            let leaving = std::mem::take(&mut *left.lock());
+            let_go(consumer, &counted, &leaving);
         })?;
-        Ok(Arc::new(ReadingClient { consumer, context, partitions_max, partitions: AtomicU64::new(0) }))
+        let assigning = Arc::new(Semaphore::new(ASSIGNED_AT_ONCE));
+        Ok(Arc::new(ReadingClient { consumer, context, partitions_max, partitions, assigning, leaving }))
     }
 }
 
@@ -253,7 +283,10 @@ impl Lease {
     /// The call holds the lease: if nobody waits for it, the partition is let go after it.
     async fn assign(self: Arc<Self>, from: Position) -> Result<(), KafkaError> {
         let mut waiting = Waiting { lease: self.clone(), is_over: false };
+        let permit = self.client.assigning.clone().acquire_owned().await;
         let assign = move || {
+            // Held by the call, which goes on if nobody waits for it.
+            let _permit = permit;
             let Some(list) = list_of([(&self.of, Offset::Offset(from.offset))].into_iter())? else { return Ok(()) };
             let assigned = self.client.consumer.incremental_assign(&list);
             assigned.map_err(|error| KafkaError::Broken { reason: format!("{} cannot be read: {error}", self.of) })?;
@@ -302,21 +335,8 @@ impl Drop for Waiting {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (reading, client, of) = (self.reading.clone(), self.client.clone(), self.of.clone());
-        reading.on_leaving(&of);
-        let let_go = move || {
-            if let Ok(Some(list)) = list_of([(&of, Offset::Invalid)].into_iter())
-                && let Err(error) = client.consumer.incremental_unassign(&list)
-            {
-                tracing::warn!("{of} cannot be let go: {error}");
-            }
-            client.partitions.fetch_sub(1, Ordering::Relaxed);
-            reading.leave(&of);
-        };
-        // The call waits for librdkafka's own thread.
-        if let Err(error) = threads::start("kafka-unassign", let_go) {
-            tracing::warn!("{} is read on: {error}", self.of);
-        }
+        self.reading.on_leaving(&self.of);
+        self.client.leaving.lock().push((self.reading.clone(), self.of.clone()));
     }
 }
 

@@ -68,7 +68,7 @@ impl RdKafka {
         native: &NativeConfig,
     ) -> Result<(Arc<BaseProducer<Context>>, Context), KafkaError> {
         let context = self.context(config)?;
-        let client = native.create_with_context::<_, BaseProducer<_>>(context.clone());
+        let client = threads::beside(|| native.create_with_context::<_, BaseProducer<_>>(context.clone()));
         Ok((Arc::new(client.map_err(|error| refused(&error))?), context))
     }
 }

@@ -176,10 +176,13 @@ impl RdProducer {
     /// Waits until something became of all records that were handed over.
     async fn settle(&mut self) -> Result<(), KafkaError> {
         let (client, dropped) = (self.client.clone(), self.dropped.clone());
+        // If nobody waits for it any more, its thread ends: the next call has one of its own.
+        let waiting = Arc::new(());
+        let waited = Arc::downgrade(&waiting);
         let settle = move || {
             // Each record is given up at its time, so this ends.
             while !native::flush(client.as_ref(), TURN.as_millis().try_into().unwrap_or(i32::MAX)) {
-                if dropped.load(Ordering::Acquire) {
+                if dropped.load(Ordering::Acquire) || waited.strong_count() == 0 {
                     return;
                 }
             }
@@ -190,6 +193,7 @@ impl RdProducer {
             settled = threads::call("kafka-flush", settle) => settled?,
             error = context.denied() => return Err(error),
         }
+        drop(waiting);
         self.check_let_in()?;
         self.tell()
     }

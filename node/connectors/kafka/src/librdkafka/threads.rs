@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::oneshot,
+    task::block_in_place,
+};
 
 use crate::KafkaError;
 
@@ -32,9 +36,12 @@ pub(super) async fn call<T: Send + 'static>(
     told.await.map_err(|_| KafkaError::Broken { reason: format!("the thread '{name}' ended before its call") })
 }
 
-/// Starts a call that nobody waits for.
-pub(super) fn start(name: &str, call: impl FnOnce() + Send + 'static) -> Result<(), KafkaError> {
-    spawn(name, call)
+/// Makes a call that reads files and waits for threads to begin: the runtime's other tasks go on elsewhere meanwhile, where it has other threads.
+pub(super) fn beside<T>(call: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(call),
+        Ok(_) | Err(_) => call(),
+    }
 }
 
 /// Lets such a thread wait.

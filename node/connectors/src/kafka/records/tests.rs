@@ -174,6 +174,22 @@ async fn a_record_that_is_too_large_is_left_out_before_it_is_promised() {
     }
 }
 
+/// Each says how long its name and value are, however short these are.
+#[tokio::test]
+async fn many_small_headers_count_as_what_they_take() {
+    let of = |count: usize| vec![("h", None); count];
+    let (few, many) = (of(100), of(400));
+    let (column, numbers) = (headers(&[Some(&few), Some(&many)]), Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef);
+    let schema = Schema::new(vec![
+        Field::new("n", DataType::Int64, true),
+        metadata(Field::new("hs", column.data_type().clone(), true), "headers"),
+    ]);
+    let rows = RecordBatch::try_new(Arc::new(schema), vec![numbers, column]).expect("they fit");
+    let (mut encoder, _) = open(rows.schema_ref(), &[("properties.message.max.bytes", "4096")]).expect("they fit");
+    assert_eq!(encoder.encode(&rows).await.expect("encoded").num_rows(), 1);
+    assert_eq!(encoder.take_too_large().iter().map(|fault| fault.row).collect::<Vec<_>>(), [1]);
+}
+
 #[test]
 fn metadata_columns_of_other_types_are_refused() {
     for (key, data_type) in [("timestamp", DataType::Int64), ("headers", DataType::Utf8View)] {

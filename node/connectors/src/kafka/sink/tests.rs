@@ -222,6 +222,34 @@ async fn what_is_sealed_without_a_guarantee_is_there_if_brokers_are() {
     assert_eq!(rig.numbers().await, (0..10).collect::<Vec<_>>());
 }
 
+/// A broker that has just started may not know a topic yet.
+#[tokio::test(start_paused = true)]
+async fn one_answer_without_the_topic_does_not_end_the_job() {
+    let gone = || Fault::Fail(KafkaError::NoTopic { topic: "out".to_owned() });
+    for guarantee in [AT_LEAST_ONCE, NONE] {
+        let rig = rig(&[guarantee, ("sink.partitioner", "round-robin")]).with_topic().await;
+        rig.kafka.fault(Call::Topics, gone());
+        let error = rig.writer(1 << 20).write(&rows(0..10)).await.expect_err("it has nowhere to write");
+        assert_eq!(error.failure_kind(), FailureKind::Store, "it is tried again: {error}");
+        let mut writer = rig.writer(1 << 20);
+        writer.write(&rows(0..10)).await.expect("written");
+        sleep(PARTITIONS_FOR).await;
+        rig.kafka.fault(Call::Topics, gone());
+        writer.write(&rows(10..20)).await.expect("its partitions are known");
+        writer.seal().await.expect("sealed").await.expect("acknowledged");
+        assert_eq!(rig.numbers().await, (0..20).collect::<Vec<_>>());
+    }
+    let rig = rig(&[AT_LEAST_ONCE]).with_topic().await;
+    let mut writer = rig.writer(1 << 20);
+    rig.kafka.fault(Call::Produce, gone());
+    let written = match writer.write(&rows(0..10)).await {
+        Ok(()) => writer.seal().await.expect("sealed").await.map(drop),
+        Err(error) => Err(error),
+    };
+    let error = written.expect_err("it is told");
+    assert_eq!(error.failure_kind(), FailureKind::Store, "it is tried again: {error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_table_that_fits_is_accepted_and_its_topic_for_progress_made() {
     let rig = rig(&[]).with_topic().await;

@@ -7,7 +7,11 @@ use thalweg_types::{CheckpointId, job::FailureKind};
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::{Backlog, open_source};
+use crate::{
+    Backlog,
+    http_client::{HttpAnswer, HttpClient, HttpRequest},
+    open_source,
+};
 
 #[tokio::test(start_paused = true)]
 async fn brokers_that_do_not_answer_are_waited_for() {
@@ -192,6 +196,64 @@ async fn an_attempt_that_is_over_tells_a_group_nothing_more() {
     sleep(Duration::from_secs(60)).await;
     let told = world.admin().group_offsets("g", &[at("t", 0)]).await.expect("told");
     assert_eq!(told, [(at("t", 0), 9)].into());
+}
+
+/// Brokers that have frozen tell of no trouble: only that they do not answer shows it.
+#[tokio::test(start_paused = true)]
+async fn a_partition_whose_broker_has_frozen_is_not_silent() {
+    let world = World::new();
+    world.topic("t", 1).await;
+    world.put("t", 0, 0..3).await;
+    let table = world.table(&[("topic", "t")]);
+    let splits = splits(table.as_ref()).await;
+    let mut reader = open(table.as_ref(), &splits[0]).await;
+    assert_eq!(read_on(reader.as_mut()).await.expect("read").numbers(), [0, 1, 2]);
+    for call in [Call::Topics, Call::Offsets] {
+        world.kafka.fault(call, Fault::Hang);
+        world.kafka.fault(Call::Fetch, Fault::Hang);
+        let waits = async { while !matches!(reader.next().await.expect("it is waited for"), Read::Waiting) {} };
+        timeout(Duration::from_secs(6), waits).await.expect("it is noticed soon");
+        assert_eq!(table.backlog().map(|backlog| backlog.unreachable), Some(1));
+        world.kafka.release();
+        world.put("t", 0, [7]).await;
+        let given = timeout(Duration::from_secs(30), read_on(reader.as_mut())).await.expect("it goes on");
+        assert_eq!(given.expect("read").numbers(), [7], "{call:?}");
+    }
+}
+
+/// A registry that answers as often as it is let.
+#[derive(Debug)]
+struct SlowRegistry(tokio::sync::Semaphore);
+
+#[async_trait::async_trait]
+impl HttpClient for SlowRegistry {
+    async fn send(&self, _: HttpRequest) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
+        let _let = self.0.acquire().await?;
+        let body =
+            r#"{ "schema": "{\"type\":\"record\",\"name\":\"r\",\"fields\":[{\"name\":\"n\",\"type\":\"long\"}]}" }"#;
+        Ok(HttpAnswer { status: 200, retry_after: None, body: body.into(), is_cut: false })
+    }
+}
+
+/// The registry keeps the records, not the partition: others must not take it for silent.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_waits_for_a_schema_is_not_silent() {
+    let mut world = World::new();
+    let registry = Arc::new(SlowRegistry(tokio::sync::Semaphore::new(0)));
+    world.context.http = registry.clone();
+    world.topic("t", 1).await;
+    // A zero, the schema's id, and 7 as Avro has it.
+    world.produce(vec![record("t", 0, "\0\0\0\0\u{1}\u{e}")]).await;
+    let options = [("topic", "t"), ("format", "avro-confluent"), ("avro-confluent.url", "http://registry")];
+    let table = world.table(&options);
+    let splits = splits(table.as_ref()).await;
+    let mut reader = open(table.as_ref(), &splits[0]).await;
+    let first = timeout(Duration::from_secs(3), reader.next()).await.expect("it says so soon");
+    assert!(matches!(first, Ok(Read::Waiting)), "{first:?}");
+    assert_eq!(table.backlog().map(|backlog| backlog.unreachable), Some(1));
+    registry.0.add_permits(1);
+    assert_eq!(read_on(reader.as_mut()).await.expect("read").numbers(), [7]);
+    assert_eq!(table.backlog().map(|backlog| backlog.unreachable), Some(0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,7 +63,7 @@ pub struct Setup {
     pub listeners: Vec<Listener>,
     /// Settings beside those that suit tests.
     pub settings: Vec<(String, String)>,
-    /// Names and passwords for `SCRAM-SHA-512`.
+    /// Names and passwords for `SCRAM-SHA-256` and `SCRAM-SHA-512`.
     pub users: Vec<(String, String)>,
 }
 
@@ -261,7 +261,9 @@ impl Broker {
         command.args(["kafka.tools.StorageTool", "format", "--cluster-id", "thalweg-kafka-for-tests", "--config"]);
         command.arg(self.path("server.properties"));
         for (name, password) in users {
-            command.args(["--add-scram", &format!("SCRAM-SHA-512=[name={name},password={password}]")]);
+            for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+                command.args(["--add-scram", &format!("{mechanism}=[name={name},password={password}]")]);
+            }
         }
         let formatted = command.output().expect("java runs");
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
