@@ -273,10 +273,10 @@ async fn partitions_of(kafka: &dyn Kafka, write: &WriteOptions) -> Result<i32, K
 /// A topic that a broker does not know may be there all the same, since the check has seen it: the broker has just started, or somebody makes
 /// it again.
 fn unwritten(table: &str, attempted: String, error: KafkaError) -> ConnectorError {
-    match error {
-        error @ KafkaError::NoTopic { .. } => ConnectorError::Store { attempted, source: error.to_string().into() },
-        other => failed(table, attempted, other),
+    if matches!(error, KafkaError::NoTopic { .. }) {
+        return ConnectorError::Store { attempted, source: error.to_string().into() };
     }
+    failed(table, attempted, error)
 }
 
 fn open_producer(

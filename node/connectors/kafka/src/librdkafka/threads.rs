@@ -38,10 +38,8 @@ pub(super) async fn call<T: Send + 'static>(
 
 /// Makes a call that reads files and waits for threads to begin: the runtime's other tasks go on elsewhere meanwhile, where it has other threads.
 pub(super) fn beside<T>(call: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => block_in_place(call),
-        Ok(_) | Err(_) => call(),
-    }
+    let has_others = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if has_others { block_in_place(call) } else { call() }
 }
 
 /// Lets such a thread wait.
