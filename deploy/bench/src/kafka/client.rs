@@ -18,6 +18,9 @@ use rdkafka::{
 
 /// How long a broker has for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often, and how many times, it is asked where a new topic ends.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+const ASKED_MAX: u32 = 100;
 
 fn config(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -117,7 +120,15 @@ impl Offsets {
         // Of the offsets that it asks for, those are the last that such a reader can reach.
         let consumer: BaseConsumer = config(servers).set("isolation.level", "read_committed").create()?;
         let partitions = partitions(&consumer, topic)?;
-        Ok(Self { consumer, topic: topic.to_owned(), partitions })
+        let offsets = Self { consumer, topic: topic.to_owned(), partitions };
+        // A topic that was made just now has no leaders yet.
+        for _ in 0..ASKED_MAX {
+            if offsets.committed().is_ok() {
+                break;
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+        Ok(offsets)
     }
 
     /// The sum over all partitions.
