@@ -31,6 +31,8 @@ fn config(servers: &str) -> ClientConfig {
 /// Topics of a measurement. Dropping them deletes them.
 pub(super) struct Topics {
     admin: AdminClient<DefaultClientContext>,
+    /// Looks whether they can be used.
+    looking: BaseConsumer,
     names: Vec<String>,
     /// How many had a name made for them.
     made: usize,
@@ -39,7 +41,8 @@ pub(super) struct Topics {
 impl Topics {
     pub(super) fn new(servers: &str) -> Result<Self> {
         let admin = config(servers).create().context("could not make a client of Kafka")?;
-        Ok(Self { admin, names: Vec::new(), made: 0 })
+        let looking = config(servers).create().context("could not make a client of Kafka")?;
+        Ok(Self { admin, looking, names: Vec::new(), made: 0 })
     }
 
     /// Creates a topic. Returns its name.
@@ -58,7 +61,20 @@ impl Topics {
             result.map_err(|(name, code)| anyhow::anyhow!("could not create topic {name}: {code}"))?;
         }
         self.names.push(name.to_owned());
-        Ok(())
+        self.wait_for_leaders(name, usize::try_from(partitions)?)
+    }
+
+    /// Brokers answer before all of them know a topic that was made just now.
+    fn wait_for_leaders(&self, name: &str, partitions: usize) -> Result<()> {
+        for _ in 0..ASKED_MAX {
+            let found = self.looking.fetch_metadata(Some(name), PATIENCE)?;
+            let led = found.topics().iter().flat_map(|topic| topic.partitions()).filter(|one| one.leader() >= 0);
+            if led.count() == partitions {
+                return Ok(());
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+        anyhow::bail!("nobody leads the partitions of {name}")
     }
 
     /// Deletes one of them, lest the broker's disk fills up.
