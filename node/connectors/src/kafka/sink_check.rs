@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{
     faults::{answered, failed, is_passing, of_client},
-    progress::{self, Unread},
+    progress::{self, CLEANUP_POLICY, Unread, cleanup_policy},
     sink_options::{WriteOptions, kafka},
 };
 use crate::{CommitterIdentity, ConnectorError, connector::SinkTable, options::Options};
@@ -16,7 +16,6 @@ use crate::{CommitterIdentity, ConnectorError, connector::SinkTable, options::Op
 /// Whoever submits a job waits for each of these questions.
 const CHECKED_WITHIN: Duration = Duration::from_secs(13);
 const QUEUE_BYTES: u64 = 1 << 20;
-const CLEANUP_POLICY: &str = "cleanup.policy";
 
 /// Checks that a table can be written. `patient`: brokers that do not answer now may do so later.
 pub(super) async fn check(table: SinkTable<'_>, patient: bool) -> Result<(), ConnectorError> {
@@ -75,7 +74,7 @@ impl Look<'_> {
     /// Brokers refuse each record without a key of a topic that keeps the last one of each key.
     async fn at_cleanup(&self, admin: &dyn Admin) -> Result<(), Found> {
         let topic = &self.write.topic;
-        let policy = match answered(CHECKED_WITHIN, admin.topic_config(topic, CLEANUP_POLICY)).await {
+        let policy = match answered(CHECKED_WITHIN, cleanup_policy(admin, topic)).await {
             Ok(policy) => policy.unwrap_or_default(),
             // Who may write a topic may not always be told of its configuration.
             Err(KafkaError::Denied { .. }) => return Ok(()),

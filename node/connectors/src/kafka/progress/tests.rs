@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use thalweg_kafka::{
     Transactions,
-    model::{ADDRESS, ModelKafka},
+    model::{ADDRESS, Call, Fault, ModelKafka},
 };
 
 use super::*;
@@ -187,6 +187,20 @@ async fn a_topic_is_made_once_and_must_keep_what_it_has() {
         panic!("there is none")
     };
     assert_eq!(topic, "nowhere");
+}
+
+/// Of several brokers, one that is asked may not know a topic yet that another sink's check has just created.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_a_broker_does_not_know_yet_is_waited_for() {
+    let rig = Rig::new().await;
+    let admin = rig.kafka.admin(&rig.config).expect("opened");
+    let unknown = || Fault::Fail(KafkaError::NoTopic { topic: TOPIC.to_owned() });
+    ensure_topic(admin.as_ref(), TOPIC, "out").await.expect("created, or there");
+    rig.kafka.fault(Call::TopicConfig, unknown());
+    rig.kafka.fault(Call::TopicConfig, unknown());
+    ensure_topic(admin.as_ref(), TOPIC, "out").await.expect("it is there and fits");
+    let asked = tokio::time::timeout(Duration::from_secs(10), cleanup_policy(admin.as_ref(), "nowhere"));
+    assert!(matches!(asked.await, Ok(Err(KafkaError::NoTopic { .. }))), "not for ever");
 }
 
 /// It must not be lost sooner than what it tells of.
