@@ -29,8 +29,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// How long to wait for the job's end after its rows ended early: it may explain why.
 const EXPLANATION_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long whoever submits a job waits to learn whether it runs: longer than the checks of its tables take.
-const BEGUN_WITHIN: Duration = Duration::from_secs(30);
+/// How long whoever submits a job waits to learn whether it runs: longer than the checks of its tables take where nobody answers.
+const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often a job is looked at until it runs.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -276,16 +276,25 @@ impl FailuresSeen {
 /// # Errors
 /// If the cluster cannot be asked.
 pub async fn begun(client: &Client, job: JobId) -> Result<JobOverview, ClientError> {
-    let mut seen = client.job(job).await?;
-    for _ in 0..BEGUN_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
-        let is_beginning = matches!(seen.status, JobStatus::Created | JobStatus::Deploying);
-        if !is_beginning || waits_for(&seen).is_some() {
-            break;
+    let begun = async {
+        loop {
+            let seen = client.job(job).await?;
+            if !is_beginning(&seen) || waits_for(&seen).is_some() {
+                return Ok(seen);
+            }
+            time::sleep(LOOK_EVERY).await;
         }
-        time::sleep(LOOK_EVERY).await;
-        seen = client.job(job).await?;
+    };
+    match time::timeout(BEGUN_WITHIN, begun).await {
+        Ok(begun) => begun,
+        Err(_) => client.job(job).await,
     }
-    Ok(seen)
+}
+
+/// Whether it is not known yet if a job can run.
+#[must_use]
+pub fn is_beginning(job: &JobOverview) -> bool {
+    matches!(job.status, JobStatus::Created | JobStatus::Deploying)
 }
 
 /// What a job that has not started waits for.

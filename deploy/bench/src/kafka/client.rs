@@ -137,13 +137,14 @@ impl Offsets {
         let consumer: BaseConsumer = config(servers).set("isolation.level", "read_committed").create()?;
         let partitions = partitions(&consumer, topic)?;
         let offsets = Self { consumer, topic: topic.to_owned(), partitions };
-        // A topic that was made just now has no leaders yet.
+        // A leader that was chosen just now may not know of it yet.
         for _ in 0..ASKED_MAX {
             if offsets.committed().is_ok() {
-                break;
+                return Ok(offsets);
             }
             std::thread::sleep(ASK_EVERY);
         }
+        offsets.committed()?;
         Ok(offsets)
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn run(args: SubmitArgs, format: OutputFormat, remote: &Remote)
             submitted.job
         )),
     }
-    // First of all the job's number: it is accepted, whatever comes.
+    // Before it is known whether it can run: it is accepted, whatever comes.
     let line = Submitted { job: submitted.job, queries: submitted.queries.len() };
     print_list(format, &["job", "selects"], &[line], |line| vec![line.job.to_string(), line.queries.to_string()])?;
     tell_beginning(&client, submitted.job).await
@@ -57,8 +57,12 @@ async fn tell_beginning(client: &Client, job: JobId) -> Result<()> {
             return Ok(());
         }
     };
-    if let Some(why) = follow::waits_for(&seen) {
-        say(&format!("note: {job} has not begun: {why}"));
+    match follow::waits_for(&seen) {
+        Some(why) => say(&format!("note: {job} has not begun: {why}")),
+        None if follow::is_beginning(&seen) => {
+            say(&format!("note: {job} is still being deployed; thalweg job show {job} tells what becomes of it"));
+        }
+        None => {}
     }
     if let Some(warning) = FailuresSeen::default().warning(&seen) {
         say(&format!("warning: {warning}"));

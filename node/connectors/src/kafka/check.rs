@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use thalweg_kafka::KafkaError;
+use thalweg_kafka::{KafkaError, Topic};
 
 use super::{
     faults::{answered, failed, is_passing, of_client},
+    new_topic,
     options::Topics,
     table::KafkaTable,
 };
@@ -20,7 +21,8 @@ pub(super) async fn check(table: &KafkaTable, patient: bool) -> Result<(), Conne
     let servers = &table.servers;
     let topics = &table.options.topics;
     let (admin, wanted) = (table.admin()?, topics.wanted());
-    let found = match answered(CHECKED_WITHIN, admin.topics(&wanted)).await {
+    let are_there = |found: &[Topic]| patient || table.missing(found).next().is_none();
+    let found = match answered(CHECKED_WITHIN, new_topic::topics(admin.as_ref(), &wanted, are_there)).await {
         Ok(found) => found,
         Err(error) if is_passing(&error) && patient => return Ok(()),
         Err(error) => {

@@ -22,6 +22,7 @@ mod enumerator;
 mod faults;
 mod group;
 mod metadata;
+mod new_topic;
 mod offsets;
 mod options;
 mod payload;

@@ -19,8 +19,9 @@ use thalweg_kafka::{
     Wanted,
 };
 use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, graph::OperatorIdentity};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use super::new_topic;
 use crate::{CommitterIdentity, Epochs};
 
 /// The version of the value that is written.
@@ -31,8 +32,6 @@ const PARTITION: i32 = 0;
 const RECORDS_MAX: usize = 1000;
 /// The configuration of a topic that says what brokers forget of it.
 pub(super) const CLEANUP_POLICY: &str = "cleanup.policy";
-const POLICY_ASKED_EVERY: Duration = Duration::from_millis(200);
-const POLICY_ASKED_MAX: u32 = 25;
 const COMPACT: &str = "compact";
 /// Of a topic that is created. Only closed segments are compacted, and all of a partition is read at first: small segments, which
 /// are closed soon, keep that short.
@@ -203,28 +202,13 @@ pub(super) async fn ensure_topic(admin: &dyn Admin, topic: &str, of_sink: &str) 
             return Ok(());
         }
     }
-    match cleanup_policy(admin, topic).await? {
+    match new_topic::config(admin, topic, CLEANUP_POLICY).await? {
         Some(policy) if policy.trim() != COMPACT => Err(Unread::Unfit(format!(
             "'{CLEANUP_POLICY}' of topic '{topic}' is '{policy}', so brokers would forget how far sinks have written: set it to \
              '{COMPACT}', or name another topic by 'sink.progress-topic'"
         ))),
         // A broker that does not tell has no other policy, as far as one can know.
         Some(_) | None => Ok(()),
-    }
-}
-
-/// What brokers forget of a topic that is there, if they tell.
-///
-/// # Errors
-/// `NoTopic` if none is known after some time: one that was made just now is not known to all brokers yet.
-pub(super) async fn cleanup_policy(admin: &dyn Admin, topic: &str) -> Result<Option<String>, KafkaError> {
-    let mut asked = 1;
-    loop {
-        match admin.topic_config(topic, CLEANUP_POLICY).await {
-            Err(KafkaError::NoTopic { .. }) if asked < POLICY_ASKED_MAX => asked += 1,
-            told => return told,
-        }
-        sleep(POLICY_ASKED_EVERY).await;
     }
 }
 

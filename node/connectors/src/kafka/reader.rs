@@ -342,7 +342,18 @@ impl KafkaReader {
             self.is_over = true;
             return Ok(None);
         }
-        match self.table.consumer()?.read_from(self.at(), self.reading_from()).await {
+        let (table, at, from) = (self.table.clone(), self.at().clone(), self.reading_from());
+        let opening = async move { Ok(table.consumer().await?.read_from(&at, from).await) };
+        let opened: Result<_, ConnectorError> = match self.is_waiting {
+            true => opening.await,
+            false => tokio::select! {
+                biased;
+                opened = opening => opened,
+                // The next call begins anew, and waits for it however long.
+                () = sleep(LOOKED_EVERY) => return Ok(self.cannot_read("the client takes long to begin")),
+            },
+        };
+        match opened? {
             Ok(reader) => {
                 self.partition = Some(Claimed { reader, _claim: claim });
                 Ok(None)

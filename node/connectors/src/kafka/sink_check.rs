@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use super::{
     faults::{answered, failed, is_passing, of_client},
-    progress::{self, CLEANUP_POLICY, Unread, cleanup_policy},
+    new_topic,
+    progress::{self, CLEANUP_POLICY, Unread},
     sink_options::{WriteOptions, kafka},
 };
 use crate::{CommitterIdentity, ConnectorError, connector::SinkTable, options::Options};
@@ -61,12 +62,13 @@ impl Look<'_> {
     async fn at_topic(&self, admin: &dyn Admin) -> Result<(), Found> {
         let WriteOptions { topic, servers, .. } = self.write;
         let wanted = Wanted::Named(vec![topic.to_string()]);
-        let topics = answered(CHECKED_WITHIN, admin.topics(&wanted)).await;
+        let topics = answered(CHECKED_WITHIN, new_topic::topics(admin, &wanted, |found| !found.is_empty())).await;
         let topics = topics.map_err(|error| self.found(&format!("be asked for 'topic' '{topic}'"), error))?;
         if topics.is_empty() {
             let advice = "create it with as many partitions as its readers need; a sink creates none";
             let reason = format!("option 'topic': there is no topic '{topic}' at {servers}: {advice}");
-            return Err(Found::Fault(self.refused(reason)));
+            // One that was there when the job began may be made again, or known to other brokers.
+            return Err(Found::Silence(self.refused(reason)));
         }
         if self.has_keys { Ok(()) } else { self.at_cleanup(admin).await }
     }
@@ -74,7 +76,7 @@ impl Look<'_> {
     /// Brokers refuse each record without a key of a topic that keeps the last one of each key.
     async fn at_cleanup(&self, admin: &dyn Admin) -> Result<(), Found> {
         let topic = &self.write.topic;
-        let policy = match answered(CHECKED_WITHIN, cleanup_policy(admin, topic)).await {
+        let policy = match answered(CHECKED_WITHIN, new_topic::config(admin, topic, CLEANUP_POLICY)).await {
             Ok(policy) => policy.unwrap_or_default(),
             // Who may write a topic may not always be told of its configuration.
             Err(KafkaError::Denied { .. }) => return Ok(()),

@@ -151,8 +151,8 @@ impl Placement {
         Self { partitioner, partitions: partitions.max(0), next: 0 }
     }
 
-    /// Where the records of an epoch begin: the same when it is written again, and another place than those of the epoch before, or
-    /// small epochs would all go to the first partitions.
+    /// Where the records of an epoch begin: at the same partition when it is written again to as many, and at another one than those of
+    /// the epoch before, or small epochs would all go to the first partitions.
     pub(super) fn of_epoch(self, epoch: u64) -> Self {
         let next = epoch.checked_rem(u64::from(self.partitions.unsigned_abs())).unwrap_or(0);
         Self { next: i32::try_from(next).unwrap_or(0), ..self }

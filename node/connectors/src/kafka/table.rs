@@ -7,7 +7,7 @@ use std::{
 
 use thalweg_kafka::{Admin, ClientConfig, Consumer, Isolation, Kafka, KafkaError, OffsetAt, Topic, TopicPartition};
 use thalweg_types::seam::Seams;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 use super::{
     faults::{ANSWERED_WITHIN, answered, failed},
@@ -33,7 +33,7 @@ pub(super) struct KafkaTable {
     kafka: Arc<dyn Kafka>,
     config: ClientConfig,
     admin: Mutex<Option<Arc<dyn Admin>>>,
-    consumer: Mutex<Option<Arc<dyn Consumer>>>,
+    consumer: OnceCell<Arc<dyn Consumer>>,
     watch: OnceLock<Watch>,
     group: OnceLock<GroupCommitter>,
     /// How many open partitions cannot be read now.
@@ -82,7 +82,7 @@ impl KafkaTable {
             kafka,
             config: ClientConfig { properties: client_properties(options)?, queue_bytes, token: None },
             admin: Mutex::default(),
-            consumer: Mutex::default(),
+            consumer: OnceCell::new(),
             watch: OnceLock::new(),
             group: OnceLock::new(),
             unreachable: Mutex::default(),
@@ -105,16 +105,13 @@ impl KafkaTable {
     }
 
     /// The client that reads.
-    pub(super) fn consumer(&self) -> Result<Arc<dyn Consumer>, ConnectorError> {
-        let mut consumer = lock(&self.consumer);
-        match &*consumer {
-            Some(consumer) => Ok(consumer.clone()),
-            None => {
-                let made = self.kafka.consumer(&self.config, self.options.isolation);
-                let made = made.map_err(|error| failed(&self.name, self.opening(), error))?;
-                Ok(consumer.insert(made).clone())
-            }
-        }
+    pub(super) async fn consumer(&self) -> Result<Arc<dyn Consumer>, ConnectorError> {
+        // Those who come meanwhile wait without a thread.
+        let make = async || {
+            let made = self.kafka.consumer(&self.config, self.options.isolation);
+            made.map_err(|error| failed(&self.name, self.opening(), error))
+        };
+        self.consumer.get_or_try_init(make).await.cloned()
     }
 
     fn opening(&self) -> String {

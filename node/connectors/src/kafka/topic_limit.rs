@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use thalweg_kafka::{Admin, Kafka, KafkaError};
 use thalweg_types::seam::Clock;
 
-use super::{faults::answered, sink_options::WriteOptions};
+use super::{faults::answered, new_topic, sink_options::WriteOptions};
 use crate::notices::TableNotices;
 
 const KEY: &str = "max.message.bytes";
@@ -20,7 +20,7 @@ const ASKED_AGAIN: Duration = Duration::from_mins(1);
 
 /// The most bytes of a batch of records that a topic takes; `None`: the cluster does not tell the client.
 pub(super) async fn topic_limit(admin: &dyn Admin, topic: &str) -> Result<Option<u64>, KafkaError> {
-    match admin.topic_config(topic, KEY).await {
+    match new_topic::config(admin, topic, KEY).await {
         Ok(told) => Ok(told.and_then(|told| told.trim().parse().ok())),
         Err(KafkaError::Denied { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -36,8 +36,10 @@ const LOOKED_AGAIN: Duration = Duration::from_secs(1);
 /// Partitions that are opened within this time are asked for together.
 const GATHERED: Duration = Duration::from_millis(10);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
-/// Brokers that are well answer a look sooner.
+/// Brokers that are well and near answer a look sooner.
 const SLOW: Duration = Duration::from_millis(1500);
+/// A look is slow if it takes so many times as long as the last one that was answered.
+const SLOWER: u32 = 3;
 /// So many looks in a row must see another topic.
 const SEEN_REMADE: u32 = 3;
 /// So many looks in a row must see none.
@@ -225,8 +227,29 @@ struct Shared {
     is_over: AtomicBool,
     /// How many looks have begun.
     looks: AtomicU64,
+    pace: Mutex<Pace>,
+}
+
+/// How long looks take.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
     /// When the look began that goes on now.
-    looking_since: Mutex<Option<Duration>>,
+    since: Option<Duration>,
+    /// How long the last one took that was answered.
+    took: Duration,
+}
+
+impl Pace {
+    fn is_slow(self, now: Duration) -> bool {
+        self.since.is_some_and(|since| now.saturating_sub(since) >= SLOW.max(self.took.saturating_mul(SLOWER)))
+    }
+
+    fn on_end(&mut self, now: Duration, is_answered: bool) {
+        let since = self.since.take();
+        if let Some(since) = since.filter(|_| is_answered) {
+            self.took = now.saturating_sub(since);
+        }
+    }
 }
 
 impl Watch {
@@ -259,7 +282,7 @@ impl Watch {
 
     /// Whether the look that goes on now takes long.
     pub(super) fn is_slow(&self) -> bool {
-        self.shared.looking_since().is_some_and(|since| self.clock.monotonic().saturating_sub(since) >= SLOW)
+        self.shared.pace().is_slow(self.clock.monotonic())
     }
 }
 
@@ -275,8 +298,8 @@ impl Shared {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn looking_since(&self) -> std::sync::MutexGuard<'_, Option<Duration>> {
-        self.looking_since.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn live(&self) -> Vec<Arc<OpenPartition>> {
@@ -293,9 +316,10 @@ async fn watch_all(shared: Arc<Shared>, clock: Arc<dyn Clock>, (admin, isolation
             true => None,
             false => {
                 let number = shared.looks.fetch_add(1, Relaxed) + 1;
-                *shared.looking_since() = Some(clock.monotonic());
+                shared.pace().since = Some(clock.monotonic());
                 let next = look(number, &open, admin.as_ref(), isolation).await;
-                *shared.looking_since() = None;
+                let is_answered = open.iter().any(|partition| partition.is_answered_since(number - 1));
+                shared.pace().on_end(clock.monotonic(), is_answered);
                 Some(next)
             }
         };
@@ -369,6 +393,19 @@ mod tests {
 
     fn partition() -> Arc<OpenPartition> {
         OpenPartition::new(TopicPartition { topic: "t".into(), partition: 1 }, Some(TopicId(7)), 10)
+    }
+
+    #[test]
+    fn looks_are_slow_by_what_is_usual() {
+        let at = Duration::from_millis;
+        let mut pace = Pace { since: Some(at(1000)), ..Pace::default() };
+        assert!(!pace.is_slow(at(2499)) && pace.is_slow(at(2500)));
+        pace.on_end(at(3000), true);
+        assert!(!pace.is_slow(at(60_000)), "none goes on");
+        pace.since = Some(at(10_000));
+        assert!(!pace.is_slow(at(15_999)) && pace.is_slow(at(16_000)), "the last one took two seconds");
+        pace.on_end(at(20_000), false);
+        assert_eq!(pace.took, at(2000), "one without an answer says nothing of those who answer");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
     future::pending,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -97,13 +97,20 @@ struct ReadingClient {
     leaving: Leaving,
 }
 
-/// Partitions, and by whom they are read.
-type Leaving = Arc<Mutex<Vec<(Arc<Reading>, TopicPartition)>>>;
+type Leaving = Arc<Mutex<Vec<Left>>>;
+
+/// A partition whose reader was dropped.
+struct Left {
+    reading: Arc<Reading>,
+    of: TopicPartition,
+    is_assigned: bool,
+}
 
 /// Lets go of partitions. It waits for librdkafka's own thread.
-fn let_go(consumer: &BaseConsumer<Context>, partitions: &AtomicU64, leaving: &[(Arc<Reading>, TopicPartition)]) {
-    for (reading, of) in leaving {
-        if let Ok(Some(list)) = list_of([(of, Offset::Invalid)].into_iter())
+fn let_go(consumer: &BaseConsumer<Context>, partitions: &AtomicU64, leaving: &[Left]) {
+    for Left { reading, of, is_assigned } in leaving {
+        if *is_assigned
+            && let Ok(Some(list)) = list_of([(of, Offset::Invalid)].into_iter())
             && let Err(error) = consumer.incremental_unassign(&list)
         {
             tracing::warn!("{of} cannot be let go: {error}");
@@ -260,7 +267,7 @@ struct Entered(Option<(Arc<Reading>, TopicPartition)>);
 impl Entered {
     fn lease(mut self, client: Arc<ReadingClient>) -> Arc<Lease> {
         let (reading, of) = self.0.take().expect("it is taken here only, and `self` ends here");
-        Arc::new(Lease { reading, client, of })
+        Arc::new(Lease { reading, client, of, is_assigned: AtomicBool::new(false) })
     }
 }
 
@@ -277,6 +284,8 @@ struct Lease {
     reading: Arc<Reading>,
     client: Arc<ReadingClient>,
     of: TopicPartition,
+    /// Whether the client has been told to read it.
+    is_assigned: AtomicBool,
 }
 
 impl Lease {
@@ -288,6 +297,7 @@ impl Lease {
             // Held by the call, which goes on if nobody waits for it.
             let _permit = permit;
             let Some(list) = list_of([(&self.of, Offset::Offset(from.offset))].into_iter())? else { return Ok(()) };
+            self.is_assigned.store(true, Ordering::Relaxed);
             let assigned = self.client.consumer.incremental_assign(&list);
             assigned.map_err(|error| KafkaError::Broken { reason: format!("{} cannot be read: {error}", self.of) })?;
             match from.leader_epoch {
@@ -336,7 +346,8 @@ impl Drop for Waiting {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.reading.on_leaving(&self.of);
-        self.client.leaving.lock().push((self.reading.clone(), self.of.clone()));
+        let is_assigned = self.is_assigned.load(Ordering::Relaxed);
+        self.client.leaving.lock().push(Left { reading: self.reading.clone(), of: self.of.clone(), is_assigned });
     }
 }
 

@@ -1,4 +1,5 @@
-//! Threads beside the runtime's: one serves each client's events, and calls that wait in C have one of their own, so that no task waits for C.
+//! Threads beside the runtime's: one serves each client's events and lets go of what it read, and calls that may wait long in C have one of
+//! their own. Only making a client, which is short, is waited for by the runtime's thread that asks for it.
 
 use std::{sync::Arc, thread, time::Duration};
 

@@ -199,7 +199,8 @@ async fn a_topic_that_a_broker_does_not_know_yet_is_waited_for() {
     rig.kafka.fault(Call::TopicConfig, unknown());
     rig.kafka.fault(Call::TopicConfig, unknown());
     ensure_topic(admin.as_ref(), TOPIC, "out").await.expect("it is there and fits");
-    let asked = tokio::time::timeout(Duration::from_secs(10), cleanup_policy(admin.as_ref(), "nowhere"));
+    let asked =
+        tokio::time::timeout(Duration::from_secs(10), new_topic::config(admin.as_ref(), "nowhere", CLEANUP_POLICY));
     assert!(matches!(asked.await, Ok(Err(KafkaError::NoTopic { .. }))), "not for ever");
 }
 

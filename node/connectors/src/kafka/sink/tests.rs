@@ -236,6 +236,7 @@ async fn one_answer_without_the_topic_does_not_end_the_job() {
         sleep(PARTITIONS_FOR).await;
         rig.kafka.fault(Call::Topics, gone());
         writer.write(&rows(10..20)).await.expect("its partitions are known");
+        assert!(rig.admin().topics(&Wanted::Named(vec!["out".to_owned()])).await.is_ok(), "the fault was met");
         writer.seal().await.expect("sealed").await.expect("acknowledged");
         assert_eq!(rig.numbers().await, (0..20).collect::<Vec<_>>());
     }
@@ -248,6 +249,11 @@ async fn one_answer_without_the_topic_does_not_end_the_job() {
     };
     let error = written.expect_err("it is told");
     assert_eq!(error.failure_kind(), FailureKind::Store, "it is tried again: {error}");
+    // Whoever tries it again looks at the table before.
+    rig.kafka.fault(Call::Topics, gone());
+    let error = rig.checked(false).await.expect_err("that is an answer");
+    assert_eq!(error.failure_kind(), FailureKind::Data, "{error}");
+    self::rig(&[AT_LEAST_ONCE]).checked(true).await.expect("it may be made again");
 }
 
 #[tokio::test(start_paused = true)]
