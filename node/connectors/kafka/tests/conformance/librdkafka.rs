@@ -1,6 +1,6 @@
 //! librdkafka, with a broker of Apache Kafka.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,9 +15,9 @@ use thalweg_kafka::{
     TopicPartition, Transactions, Wanted,
     librdkafka::RdKafka,
     testing::{
-        apache::Broker,
+        apache::{Broker, Setup},
         seams::seams,
-        suite::{Check, Harness, checks, run},
+        suite::{Check, Harness, checks, checks_of_several, run},
     },
 };
 
@@ -28,6 +28,8 @@ struct Apache {
     kafka: RdKafka,
     address: String,
     admin: AdminClient<DefaultClientContext>,
+    /// Those that partitions are moved between.
+    brokers: Vec<Broker>,
 }
 
 #[async_trait]
@@ -54,9 +56,34 @@ impl Harness for Apache {
         let deleted = self.admin.delete_records(&list, &AdminOptions::new()).await;
         failed(deleted.map_err(|error| error.to_string()))
     }
+
+    async fn change_leader(&self, of: &TopicPartition) -> Result<(), KafkaError> {
+        let broken = |reason: String| KafkaError::Broken { reason };
+        let leader = self.leader(of).map_err(broken)?;
+        let other = self.brokers.iter().map(Broker::id).find(|id| *id != leader);
+        let other = other.ok_or_else(|| broken("there is one broker".to_owned()))?;
+        self.brokers[0].move_partition(of, other);
+        while self.leader(of).map_err(broken)? != other {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
 }
 
 impl Apache {
+    fn new(address: String, brokers: Vec<Broker>) -> Self {
+        let admin = rdkafka::ClientConfig::new().set("bootstrap.servers", &address).create().expect("a client");
+        Self { kafka: RdKafka::new(&seams()), address, admin, brokers }
+    }
+
+    fn leader(&self, of: &TopicPartition) -> Result<i32, String> {
+        let metadata = self.admin.inner().fetch_metadata(Some(&of.topic), Duration::from_secs(10));
+        let metadata = metadata.map_err(|error| error.to_string())?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let mut led = partitions.filter(|partition| partition.id() == of.partition).map(|partition| partition.leader());
+        led.next().ok_or_else(|| format!("there is no {of}"))
+    }
+
     /// A topic with one partition.
     async fn topic(&self, name: &str) -> TopicPartition {
         let topic = NewTopic { name: name.to_owned(), partitions: 1, replication: None, config: [].into() };
@@ -84,15 +111,27 @@ fn failed<T>(result: Result<T, String>) -> Result<(), KafkaError> {
 #[tokio::test]
 async fn librdkafka_with_apache_kafka_passes_the_suite() {
     let Some(mut broker) = Broker::start() else { return };
-    let admin = rdkafka::ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("a client");
-    let apache = Arc::new(Apache { kafka: RdKafka::new(&seams()), address: broker.address(), admin });
-    let run_one = async |check: Check| run(&check, apache.as_ref()).await.err();
+    let apache = Apache::new(broker.address(), Vec::new());
+    let run_one = async |check: Check| run(&check, &apache).await.err();
     let failed: Vec<_> = stream::iter(checks()).map(run_one).buffer_unordered(AT_ONCE).collect().await;
     let failed: Vec<String> = failed.into_iter().flatten().map(|error| error.to_string()).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    a_damaged_batch_is_passed_over_by_nobody(apache.as_ref(), &broker).await;
-    a_broker_that_comes_back_is_found_again(apache.as_ref(), &mut broker).await;
-    a_log_that_was_cut_back_is_told_of(apache.as_ref(), &mut broker).await;
+    a_damaged_batch_is_passed_over_by_nobody(&apache, &broker).await;
+    a_broker_that_comes_back_is_found_again(&apache, &mut broker).await;
+    a_log_that_was_cut_back_is_told_of(&apache, &mut broker).await;
+}
+
+#[tokio::test]
+async fn librdkafka_follows_leaders_of_apache_kafka() {
+    // Each partition is on one broker, so moving it changes its leader.
+    let settings = ["default.replication.factor", "min.insync.replicas"].map(|key| (key.to_owned(), "1".to_owned()));
+    let setup = Setup { settings: settings.into(), ..Setup::default() };
+    let Some(brokers) = Broker::start_several(&setup, 2) else { return };
+    let address = brokers.iter().map(Broker::address).collect::<Vec<_>>().join(",");
+    let apache = Apache::new(address, brokers);
+    for check in checks_of_several() {
+        run(&check, &apache).await.expect("it holds");
+    }
 }
 
 /// A broker that was killed cuts its log at the first batch that is damaged, and is leader again in another epoch: as if another broker that

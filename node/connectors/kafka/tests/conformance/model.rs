@@ -6,7 +6,7 @@ use thalweg_kafka::{
     model::{ADDRESS, ModelKafka},
     testing::{
         seams::seams,
-        suite::{Harness, checks, run},
+        suite::{Check, Harness, checks, checks_of_several, run},
     },
 };
 
@@ -31,13 +31,21 @@ impl Harness for Model {
     async fn delete_records(&self, of: &TopicPartition, before: i64) -> Result<(), KafkaError> {
         self.0.delete_records(of, before)
     }
+
+    async fn change_leader(&self, of: &TopicPartition) -> Result<(), KafkaError> {
+        self.0.elect_leader(of)
+    }
+}
+
+fn all_checks() -> Vec<Check> {
+    [checks(), checks_of_several()].concat()
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_model_passes_the_suite() {
     let model = Model(ModelKafka::new(&seams()));
     let mut failed = Vec::new();
-    for check in checks() {
+    for check in all_checks() {
         failed.extend(run(&check, &model).await.err().map(|error| error.to_string()));
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -48,7 +56,7 @@ async fn the_model_passes_the_suite_where_marks_are_late() {
     let model = Model(ModelKafka::new(&seams()));
     model.0.delay_marks(std::time::Duration::from_millis(150));
     let mut failed = Vec::new();
-    for check in checks() {
+    for check in all_checks() {
         failed.extend(run(&check, &model).await.err().map(|error| error.to_string()));
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));

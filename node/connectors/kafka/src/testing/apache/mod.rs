@@ -75,6 +75,7 @@ impl Default for Setup {
 
 /// A running broker. Dropping it ends it, and removes what it held.
 pub struct Broker {
+    id: i32,
     libraries: PathBuf,
     directory: TempDir,
     process: Option<Child>,
@@ -119,9 +120,11 @@ impl Broker {
         let names: Vec<_> = setup.listeners.iter().map(|listener| listener.name).collect();
         let mut brokers: Vec<Self> = ports
             .chunks(setup.listeners.len() + 1)
-            .map(|ports| {
+            .zip(1..)
+            .map(|(ports, id)| {
                 let directory = TempDir::new().expect("a temporary directory");
                 Self {
+                    id,
                     libraries: libraries.clone(),
                     directory,
                     process: None,
@@ -131,8 +134,8 @@ impl Broker {
             })
             .collect();
         let controllers: Vec<u16> = brokers.iter().map(|broker| broker.controller_and_ports().0).collect();
-        for (index, broker) in brokers.iter().enumerate() {
-            let properties = broker.properties(setup, index + 1, &controllers);
+        for broker in &brokers {
+            let properties = broker.properties(setup, &controllers);
             fs::write(broker.path("server.properties"), properties).expect("the settings are written");
             broker.format(&setup.users);
         }
@@ -199,6 +202,31 @@ impl Broker {
         }
     }
 
+    /// What the broker is called by others of its cluster.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Lets another broker of the cluster have a partition, alone.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub fn move_partition(&self, of: &TopicPartition, to: i32) {
+        let plan = self.path("moves.json");
+        let (topic, partition) = (&of.topic, of.partition);
+        let moves = format!(
+            r#"{{"version":1,"partitions":[{{"topic":"{topic}","partition":{partition},"replicas":[{to}]}}]}}"#
+        );
+        fs::write(&plan, moves).expect("the plan is written");
+        let mut command = self.java();
+        command.args(["org.apache.kafka.tools.reassign.ReassignPartitionsCommand", "--execute"]);
+        command.args(["--bootstrap-server", &self.address(), "--reassignment-json-file"]).arg(plan);
+        let moved = command.output().expect("java runs");
+        let told = [moved.stdout, moved.stderr].concat();
+        assert!(moved.status.success(), "{}", String::from_utf8_lossy(&told));
+    }
+
     /// Changes a byte of what a partition has on disk, in the first place where these bytes stand. A running broker gives what is on disk
     /// without a look at it; one that was killed cuts the log there when it starts again.
     ///
@@ -224,7 +252,7 @@ impl Broker {
         (*controller, ports)
     }
 
-    fn properties(&self, setup: &Setup, id: usize, controllers: &[u16]) -> String {
+    fn properties(&self, setup: &Setup, controllers: &[u16]) -> String {
         let (controller, ports) = self.controller_and_ports();
         let voter = |(index, port): (usize, &u16)| format!("{}@127.0.0.1:{port}", index + 1);
         let voters = controllers.iter().enumerate().map(voter).collect::<Vec<_>>().join(",");
@@ -235,11 +263,12 @@ impl Broker {
         let protocols: Vec<String> =
             setup.listeners.iter().map(|listener| format!("{}:{}", listener.name, listener.protocol)).collect();
         let mut properties = format!(
-            "{SETTINGS}{}process.roles=broker,controller\nnode.id={id}\n\
+            "{SETTINGS}{}process.roles=broker,controller\nnode.id={}\n\
              controller.quorum.voters={voters}\ncontroller.listener.names=CONTROLLER\n\
              listeners={},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={}\n\
              listener.security.protocol.map={},CONTROLLER:PLAINTEXT\ninter.broker.listener.name={}\nlog.dirs={}\n",
             replication(controllers.len()),
+            self.id,
             at("127.0.0.1"),
             at("localhost"),
             protocols.join(","),

@@ -1,6 +1,7 @@
 //! What every client of Kafka must do, as checks: the model and librdkafka with Apache Kafka pass the same, so the model may be
 //! believed.
 
+mod leaders;
 mod reading;
 mod records;
 mod topics;
@@ -45,6 +46,12 @@ pub trait Harness: Send + Sync {
     /// # Errors
     /// If that fails.
     async fn delete_records(&self, of: &TopicPartition, before: i64) -> Result<(), KafkaError>;
+
+    /// Makes another broker lead a partition, which loses nothing.
+    ///
+    /// # Errors
+    /// If that fails.
+    async fn change_leader(&self, of: &TopicPartition) -> Result<(), KafkaError>;
 }
 
 /// A running check.
@@ -59,10 +66,16 @@ pub struct Check {
     pub run: for<'a> fn(&'a World<'a>) -> Running<'a>,
 }
 
-/// All checks.
+/// All checks that one broker is enough for.
 #[must_use]
 pub fn checks() -> Vec<Check> {
     [reading::CHECKS, records::CHECKS, topics::CHECKS, transactions::CHECKS].concat()
+}
+
+/// Those that need two brokers.
+#[must_use]
+pub fn checks_of_several() -> Vec<Check> {
+    leaders::CHECKS.to_vec()
 }
 
 /// Runs a check. An error says why it failed.
