@@ -23,7 +23,11 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{ConnectorContext, ConnectorError, notices::Absent, options::Options};
+use crate::{
+    ConnectorContext, ConnectorError,
+    notices::{Absent, Lost},
+    options::Options,
+};
 use view::FormatView;
 
 /// A part of a message with a format of its own.
@@ -111,6 +115,11 @@ pub(crate) trait MessageDecoder: Send {
 
     /// The columns that no message has had so far, for formats whose messages name their columns.
     fn absent(&self) -> Vec<Absent> {
+        Vec::new()
+    }
+
+    /// The columns that the last schema has no more, if one was learnt since the last call, for formats whose messages name their schemas.
+    fn lost(&mut self) -> Vec<Lost> {
         Vec::new()
     }
 }

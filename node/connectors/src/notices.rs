@@ -71,6 +71,17 @@ impl TableNotices {
         format!("table {}: {}", self.table, self.notices.hidden.text(text))
     }
 
+    /// Logs the columns that newer records of an input have no more.
+    pub(crate) fn tell_lost(&self, lost: Vec<Lost>, input: &str) {
+        for Lost { column, had, schema } in lost {
+            self.tell(&format!("column {column} of schema {schema}"), || {
+                format!(
+                    "schema {schema} of {input} has no field for the column {column}, which schema {had} has: it is NULL in its records"
+                )
+            });
+        }
+    }
+
     /// Logs the columns that no record of an input has.
     pub(crate) fn tell_absent(&self, absent: Vec<Absent>, input: &str) {
         for Absent { column, near } in absent {
@@ -80,6 +91,16 @@ impl TableNotices {
             });
         }
     }
+}
+
+/// A declared column that records had, until another schema came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) column: String,
+    /// The number of a schema that has it.
+    pub(crate) had: u32,
+    /// The number of a later schema that does not.
+    pub(crate) schema: u32,
 }
 
 /// A declared column that no record had.

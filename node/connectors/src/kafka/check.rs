@@ -20,7 +20,7 @@ pub(super) async fn check(table: &KafkaTable, patient: bool) -> Result<(), Conne
     let refused = |reason: String| ConnectorError::Config { table: table.name.clone(), reason };
     let servers = &table.servers;
     let topics = &table.options.topics;
-    let (admin, wanted) = (table.admin()?, topics.wanted());
+    let (admin, wanted) = (table.admin().await?, topics.wanted());
     let are_there = |found: &[Topic]| patient || table.missing(found).next().is_none();
     let found = match answered(CHECKED_WITHIN, new_topic::topics(admin.as_ref(), &wanted, are_there)).await {
         Ok(found) => found,

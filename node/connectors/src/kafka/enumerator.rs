@@ -36,7 +36,7 @@ pub(super) struct TopicEnumerator {
 impl TopicEnumerator {
     async fn topics(&self, listing: Listing) -> Result<Vec<Topic>, ConnectorError> {
         let (table, topics) = (&self.table, &self.table.options.topics);
-        let (admin, wanted) = (table.admin()?, topics.wanted());
+        let (admin, wanted) = (table.admin().await?, topics.wanted());
         let found = patiently(&table.notices, "list topics", || admin.topics(&wanted)).await;
         let mut found = found.map_err(|error| failed(&table.name, "list topics".to_owned(), error))?;
         found.retain(|topic| topics.has(&topic.name));
@@ -80,7 +80,7 @@ impl TopicEnumerator {
     /// Where partitions begin and end. Asked again until there is an answer: nothing is known of them before.
     async fn place(&self, partitions: &[TopicPartition], listing: Listing) -> Result<Placed, ConnectorError> {
         let table = &self.table;
-        let admin = table.admin()?;
+        let admin = table.admin().await?;
         let place = || async {
             // Only what the client could not do may pass; all else is an answer.
             match placed(admin.as_ref(), &table.options, partitions, listing).await {

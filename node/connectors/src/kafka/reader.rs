@@ -181,6 +181,7 @@ impl KafkaReader {
             Err(error) if error.failure_kind() == FailureKind::Store => return Ok(self.wait_after(&error)),
             Err(error) => return Err(error),
         };
+        self.table.notices.tell_lost(self.rows.lost(), &self.at().topic);
         self.pause = FIRST_PAUSE;
         if let Some(first) = dead_letters.first().filter(|_| !self.keeps_dead_letters) {
             return Err(ConnectorError::Record { position: first.position.clone(), reason: first.reason.clone() });

@@ -23,7 +23,7 @@ use crate::{
     ConnectorContext, ConnectorError, DeadLetter,
     lines::shown_record,
     messages::{Decoded, MessageDecoder, Part, open_decoder},
-    notices::Absent,
+    notices::{Absent, Lost},
     options::Options,
 };
 
@@ -143,6 +143,12 @@ impl RowDecoder {
     /// The columns of the value that no record has had so far.
     pub(super) fn absent(&self) -> Vec<Absent> {
         self.value.as_ref().map(|part| part.decoder.absent()).unwrap_or_default()
+    }
+
+    /// The columns that the newest schemas have no more.
+    pub(super) fn lost(&mut self) -> Vec<Lost> {
+        let parts = [&mut self.value, &mut self.key];
+        parts.into_iter().flatten().flat_map(|part| part.decoder.lost()).collect()
     }
 }
 

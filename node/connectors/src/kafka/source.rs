@@ -58,7 +58,7 @@ impl Source for KafkaSource {
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
         let partition = PartitionSplit::of(split)?;
         let open = OpenPartition::new(partition.at.clone(), partition.topic, partition.offset);
-        self.table.watch(&open)?;
+        self.table.watch(&open).await?;
         let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|other| other.strong_count() > 0);
         all.push(Arc::downgrade(&open));

@@ -32,7 +32,7 @@ pub(super) struct KafkaTable {
     seams: Seams,
     kafka: Arc<dyn Kafka>,
     config: ClientConfig,
-    admin: Mutex<Option<Arc<dyn Admin>>>,
+    admin: OnceCell<Arc<dyn Admin>>,
     consumer: OnceCell<Arc<dyn Consumer>>,
     watch: OnceLock<Watch>,
     group: OnceLock<GroupCommitter>,
@@ -81,7 +81,7 @@ impl KafkaTable {
             seams: context.seams.clone(),
             kafka,
             config: ClientConfig { properties: client_properties(options)?, queue_bytes, token: None },
-            admin: Mutex::default(),
+            admin: OnceCell::new(),
             consumer: OnceCell::new(),
             watch: OnceLock::new(),
             group: OnceLock::new(),
@@ -92,21 +92,18 @@ impl KafkaTable {
     }
 
     /// The client that asks.
-    pub(super) fn admin(&self) -> Result<Arc<dyn Admin>, ConnectorError> {
-        let mut admin = lock(&self.admin);
-        match &*admin {
-            Some(admin) => Ok(admin.clone()),
-            None => {
-                let made = self.kafka.admin(&self.config);
-                let made = made.map_err(|error| failed(&self.name, self.opening(), error))?;
-                Ok(admin.insert(made).clone())
-            }
-        }
+    pub(super) async fn admin(&self) -> Result<Arc<dyn Admin>, ConnectorError> {
+        // Those who come meanwhile wait without a thread.
+        self.admin.get_or_try_init(async || self.new_admin()).await.cloned()
+    }
+
+    fn new_admin(&self) -> Result<Arc<dyn Admin>, ConnectorError> {
+        let made = self.kafka.admin(&self.config);
+        made.map_err(|error| failed(&self.name, self.opening(), error))
     }
 
     /// The client that reads.
     pub(super) async fn consumer(&self) -> Result<Arc<dyn Consumer>, ConnectorError> {
-        // Those who come meanwhile wait without a thread.
         let make = async || {
             let made = self.kafka.consumer(&self.config, self.options.isolation);
             made.map_err(|error| failed(&self.name, self.opening(), error))
@@ -119,9 +116,9 @@ impl KafkaTable {
     }
 
     /// Looks from now on who a partition's topic is, and where it ends.
-    pub(super) fn watch(&self, partition: &Arc<OpenPartition>) -> Result<(), ConnectorError> {
+    pub(super) async fn watch(&self, partition: &Arc<OpenPartition>) -> Result<(), ConnectorError> {
         if self.watch.get().is_none() {
-            let admin = self.admin()?;
+            let admin = self.admin().await?;
             self.watch.get_or_init(|| Watch::start(&self.seams, admin, self.options.isolation));
         }
         if let Some(watch) = self.watch.get() {
@@ -139,7 +136,7 @@ impl KafkaTable {
 
     /// The first offset of a partition, and the one behind the last, whether or not transactions are open before it.
     pub(super) async fn range(&self, at: &TopicPartition) -> Result<(i64, i64), KafkaError> {
-        let admin = self.admin().map_err(|error| KafkaError::Broken { reason: error.to_string() })?;
+        let admin = self.admin().await.map_err(|error| KafkaError::Broken { reason: error.to_string() })?;
         let mut range = [0, 0];
         for (offset, place) in range.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
             let asked = admin.offsets(std::slice::from_ref(at), place, Isolation::ReadUncommitted);
@@ -198,7 +195,8 @@ impl KafkaTable {
     /// Tells the table's group, if it names one, how far complete checkpoints are.
     pub(super) fn commit(&self, offsets: BTreeMap<TopicPartition, i64>, are_last: bool) {
         let (Some(group), false) = (&self.options.group, offsets.is_empty()) else { return };
-        let Ok(admin) = self.admin() else { return };
+        // Where nothing was read, as after the end, there is none yet.
+        let Ok(admin) = self.admin.get().cloned().map_or_else(|| self.new_admin(), Ok) else { return };
         let start = || GroupCommitter::start(&self.seams, admin, group.clone(), self.notices.clone());
         self.group.get_or_init(start).commit(offsets, are_last);
     }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     ConnectorContext, ConnectorError,
     json::Fault,
-    notices::Absent,
+    notices::{Absent, Lost},
     typed::{RowColumn, Rows, WriteRow, unfit},
 };
 
@@ -171,6 +171,13 @@ impl<R> Schemas<R> {
         }
     }
 
+    fn ready(&self) -> impl Iterator<Item = (u32, &R)> {
+        self.known.iter().filter_map(|(id, known)| match &known.state {
+            State::Ready(reader) => Some((*id, reader)),
+            State::Unusable(_) | State::Awaited { .. } | State::Unknown { .. } => None,
+        })
+    }
+
     /// Forgets the ids that were not used for longest, if there are too many.
     fn trim(&mut self) {
         if self.known.len() <= SCHEMAS_MAX {
@@ -188,6 +195,8 @@ pub(super) struct RegisteredDecoder<F: RegisteredFormat> {
     format: F,
     schemas: Schemas<F::Reader>,
     rows: Rows,
+    /// The last schema that `lost` has looked at.
+    looked_at: u32,
 }
 
 impl<F: RegisteredFormat> RegisteredDecoder<F> {
@@ -200,7 +209,7 @@ impl<F: RegisteredFormat> RegisteredDecoder<F> {
         let rows = Rows::new(columns).map_err(|reason| view.options().error(reason))?;
         let registry = Registry::open(view, context)?;
         let schemas = Schemas { registry, clock: context.seams.clock.clone(), known: HashMap::new(), calls: 0 };
-        Ok(Box::new(Self { format, schemas, rows }))
+        Ok(Box::new(Self { format, schemas, rows, looked_at: 0 }))
     }
 }
 
@@ -218,7 +227,7 @@ fn split(message: &[u8]) -> Result<(u32, &[u8]), String> {
 #[async_trait]
 impl<F: RegisteredFormat> MessageDecoder for RegisteredDecoder<F> {
     async fn decode(&mut self, messages: &[Bytes]) -> Result<Decoded, ConnectorError> {
-        let Self { format, schemas, rows } = self;
+        let Self { format, schemas, rows, .. } = self;
         let mut ids = BTreeSet::new();
         let mut last = None;
         for (id, _) in messages.iter().filter_map(|message| split(message).ok()) {
@@ -242,16 +251,27 @@ impl<F: RegisteredFormat> MessageDecoder for RegisteredDecoder<F> {
     }
 
     fn absent(&self) -> Vec<Absent> {
-        let ready = self.schemas.known.values().filter_map(|known| match &known.state {
-            State::Ready(reader) => Some(self.format.names(reader)),
-            State::Unusable(_) | State::Awaited { .. } | State::Unknown { .. } => None,
-        });
+        let ready = self.schemas.ready().map(|(_, reader)| self.format.names(reader));
         let names: Vec<BTreeSet<String>> = ready.map(|names| names.into_iter().collect()).collect();
         if names.is_empty() {
             return Vec::new();
         }
         let names: BTreeSet<&str> = names.iter().flatten().map(String::as_str).collect();
         absent_of(self.rows.schema(), names.iter().copied())
+    }
+
+    fn lost(&mut self) -> Vec<Lost> {
+        // Registries count upwards, so the last id is that of the newest schema.
+        let last = self.schemas.ready().max_by_key(|(id, _)| *id);
+        let Some((schema, reader)) = last.filter(|(id, _)| *id > self.looked_at) else { return Vec::new() };
+        self.looked_at = schema;
+        let absent = absent_of(self.rows.schema(), self.format.names(reader).iter().map(String::as_str));
+        let lost = absent.into_iter().filter_map(|Absent { column, .. }| {
+            let has = |reader| self.format.names(reader).contains(&column);
+            let had = self.schemas.ready().filter(|(_, reader)| has(reader)).map(|(id, _)| id).max()?;
+            Some(Lost { column, had, schema })
+        });
+        lost.collect()
     }
 }
 

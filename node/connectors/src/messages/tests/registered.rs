@@ -6,6 +6,7 @@ use serde_json::json;
 use thalweg_types::{job::FailureKind, text::with_causes};
 
 use super::{server::Server, *};
+use crate::notices::Lost;
 
 const AVRO: Given<'_> = &[("format", "avro-confluent"), ("avro-confluent.url", "http://registry:8081/")];
 const PROTOBUF: Given<'_> = &[("format", "protobuf-confluent"), ("protobuf-confluent.url", "http://registry:8081")];
@@ -63,6 +64,31 @@ async fn a_schema_is_asked_for_once() {
         "a byte follows the record",
     ];
     assert_eq!(reasons, expected);
+}
+
+#[tokio::test]
+async fn a_column_that_newer_schemas_have_no_more_is_told_of() {
+    let (server, mut decoder) = opened(AVRO);
+    let with = |name: &str| {
+        let field = json!({ "name": name, "type": ["null", "long"] });
+        let schema = json!({ "type": "record", "name": "r", "fields": [field] });
+        server.add(json!({ "schema": schema.to_string() }))
+    };
+    let schemas = ["z", "a", "z", "a", "z"].map(with);
+    let null = |schema: u32| message(schema, b"\x00");
+    // One that did not have it yet, the first that has it, and an older one that comes late.
+    for schema in [schemas[1], schemas[0]] {
+        read(&mut *decoder, &[null(schema)]).await;
+        assert_eq!(decoder.lost(), []);
+    }
+    let lost = |schema, had| Lost { column: "a".to_owned(), had, schema };
+    read(&mut *decoder, &[null(schemas[2])]).await;
+    assert_eq!(decoder.lost(), [lost(schemas[2], schemas[1])]);
+    assert_eq!(decoder.lost(), [], "once");
+    read(&mut *decoder, &[null(schemas[3])]).await;
+    assert_eq!(decoder.lost(), [], "it is back");
+    read(&mut *decoder, &[null(schemas[4])]).await;
+    assert_eq!(decoder.lost(), [lost(schemas[4], schemas[3])]);
 }
 
 #[tokio::test(start_paused = true)]
