@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".thalweg.v1.CollectResponse.batches")
         .bytes(".thalweg.v1.FetchRowsResponse.batches")
         .bytes(".thalweg.v1.RaftEnvelope.message")
+        .bytes(".thalweg.v1.ReadTableResponse.rows")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use thalweg_cluster_state::{AttemptRecord, ClusterState, JobRecord};
 use thalweg_control::job::of_the_record;
 use thalweg_types::{
     Attempt, Chain, ChainPlan, JobGraph, JobId, JobStatus, NodeId, OperatorKind, SubtaskId,
+    connector::ASKED_BELOW,
     job::{CheckpointOverview, CheckpointSummary, Failure, FailureKind, JobOverview, SubtaskMetrics, SubtaskOverview},
     node::NodeState,
 };
@@ -119,10 +120,53 @@ pub(crate) fn reader_of(path: &str, state: &ClusterState) -> ReaderPlace {
     failed.map_or(ReaderPlace::Nowhere, ReaderPlace::NotNow)
 }
 
+/// Where a table's newest rows can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TablePlace {
+    /// Of these nodes, each with its gRPC address, by slice.
+    At { job: JobId, attempt: Attempt, slices: Vec<(NodeId, String)> },
+    /// Nowhere at the moment, with the reason.
+    NotNow(String),
+    /// Nowhere: no job has it. These are the tables that jobs have.
+    Nowhere(Vec<String>),
+}
+
+/// Finds the parts of a table that is asked.
+pub(crate) fn parts_of(table: &str, state: &ClusterState) -> TablePlace {
+    let asked = format!("{ASKED_BELOW}{table}");
+    let has = |(_, record): &(&JobId, &Arc<JobRecord>)| record.spec.ingest_paths.contains(&asked);
+    let mut failed = None;
+    for (job, record) in state.jobs().iter().filter(has) {
+        let name = &record.spec.name;
+        match record.status {
+            JobStatus::Deploying | JobStatus::Running => {
+                let Some(attempt) = &record.attempt else { continue };
+                let address = |node: &NodeId| state.node(*node).map(|known| known.registration.address.clone());
+                let slices = attempt.plan.assignment.slices.iter();
+                let slices = slices.map(|node| (*node, address(node).unwrap_or_default())).collect();
+                return TablePlace::At { job: *job, attempt: attempt.attempt, slices };
+            }
+            JobStatus::Created | JobStatus::Restarting => {
+                return TablePlace::NotNow(format!("{job} ({name}) is {} and answers soon", record.status));
+            }
+            JobStatus::Failed => {
+                failed = Some(format!("{job} ({name}) has failed: thalweg job restart {job} starts it again"));
+            }
+            JobStatus::Committing | JobStatus::Finished | JobStatus::Cancelled | JobStatus::Stopped => {}
+        }
+    }
+    let live = state.jobs().values().filter(|record| !record.status.is_terminal());
+    let paths = live.flat_map(|record| &record.spec.ingest_paths);
+    let others = paths.filter_map(|path| path.strip_prefix(ASKED_BELOW)).filter(|other| *other != table);
+    let tables = || others.map(str::to_owned).collect();
+    failed.map_or_else(|| TablePlace::Nowhere(tables()), TablePlace::NotNow)
+}
+
 /// The URLs at which a job's tables take records now.
 pub(crate) fn ingest_urls(record: &JobRecord, state: &ClusterState) -> Vec<String> {
     let Some(address) = ingest_address(record, state) else { return Vec::new() };
-    record.spec.ingest_paths.iter().map(|path| format!("http://{address}/{path}")).collect()
+    let taking = record.spec.ingest_paths.iter().filter(|path| !path.starts_with(ASKED_BELOW));
+    taking.map(|path| format!("http://{address}/{path}")).collect()
 }
 
 fn ingest_address(record: &JobRecord, state: &ClusterState) -> Option<String> {

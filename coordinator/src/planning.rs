@@ -3,7 +3,10 @@
 
 mod places;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use thalweg_cluster_state::JobSpec;
 use thalweg_types::{
@@ -156,7 +159,7 @@ pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec>
         graph: text,
         key_groups: graph.key_groups,
         parallelism: submission.parallelism.or(plan.parallelism),
-        ingest_paths: ingest_sources(&graph).map(|(path, _)| path).collect(),
+        ingest_paths: ingest_sources(&graph).chain(asked_sinks(&graph)).map(|(path, _)| path).collect(),
     })
 }
 
@@ -172,8 +175,13 @@ fn ingest_sources(graph: &JobGraph) -> impl Iterator<Item = (String, &str)> {
         .filter_map(|(_, source)| Some((source.connector.ingest_path(&source.table)?, source.table.as_str())))
 }
 
-/// Refuses a dataflow that is too large, and two tables that take records at one path, because each would get only some
-/// of them.
+/// The paths at which a job's tables are asked for their newest rows, with their tables.
+fn asked_sinks(graph: &JobGraph) -> impl Iterator<Item = (String, &str)> {
+    graph.sinks().filter_map(|(_, sink)| Some((sink.connector.asked_path(&sink.table)?, sink.table.as_str())))
+}
+
+/// Refuses a dataflow that is too large, two tables that take records at one path, because each would get only some
+/// of them, and two statements that write one table that is asked, because each would keep only its own rows.
 fn check_graph(graph: &JobGraph) -> Result<(), PlanError> {
     let text = graph.to_bytes();
     let bytes = text.len();
@@ -191,6 +199,13 @@ fn check_graph(graph: &JobGraph) -> Result<(), PlanError> {
     for (path, table) in ingest_sources(graph) {
         if let Some(other) = tables.insert(path.clone(), table) {
             let what = format!("tables {other} and {table} both take records at /{path}: give one another 'path'");
+            return Err(PlanError::Script(what));
+        }
+    }
+    let mut asked = BTreeSet::new();
+    for (path, table) in asked_sinks(graph) {
+        if !asked.insert(path) {
+            let what = format!("table {table} is asked, and written by two INSERTs: make one of them, with UNION ALL");
             return Err(PlanError::Script(what));
         }
     }
@@ -214,6 +229,18 @@ mod tests {
         let planned = SqlPlanner::default().plan(&script, &BTreeMap::new()).expect("one table");
         let paths: Vec<String> = ingest_sources(&planned.graph.expect("a graph")).map(|(path, _)| path).collect();
         assert_eq!(paths, ["ingest/t"]);
+    }
+
+    #[test]
+    fn a_table_that_is_asked_is_written_by_one_statement() {
+        let tables = "CREATE TABLE n (a INT) WITH ('connector' = 'datagen'); \
+             CREATE TABLE t (a INT PRIMARY KEY NOT ENFORCED) WITH ('connector' = 'queryable'); INSERT INTO t SELECT a FROM n;";
+        let planned = SqlPlanner::default().plan(tables, &BTreeMap::new()).expect("one statement");
+        let paths: Vec<String> = asked_sinks(&planned.graph.expect("a graph")).map(|(path, _)| path).collect();
+        assert_eq!(paths, ["/tables/t"]);
+        let twice = format!("{tables} INSERT INTO t SELECT a + 1 FROM n;");
+        let refused = SqlPlanner::default().plan(&twice, &BTreeMap::new()).expect_err("two statements");
+        assert!(refused.to_string().contains("table t is asked, and written by two INSERTs"), "{refused}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use thalweg_runtime::{AttemptHandle, AttemptMeasures, RuntimeContext};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId, TraceContext,
+    checkpoint::ManifestRef,
     job::{Failure, SubtaskMetrics},
     session::{Deployment, Publication, ReportBody, SubtaskState},
 };
@@ -62,7 +63,7 @@ pub(crate) trait RunningAttempt: Send + fmt::Debug {
     /// Lets subtasks that wait for a checkpoint go on without it.
     fn abort_checkpoint(&self, checkpoint: CheckpointId);
     /// Tells the attempt that a checkpoint is complete.
-    fn confirm_checkpoint(&self, checkpoint: CheckpointId);
+    fn confirm_checkpoint(&self, checkpoint: CheckpointId, manifest: Option<ManifestRef>);
     /// The measurements of each subtask.
     fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)>;
     /// What is measured of it here, since it began.
@@ -145,7 +146,10 @@ impl RunningAttempt for AttemptHandle {
         self.abort_checkpoint(checkpoint);
     }
 
-    fn confirm_checkpoint(&self, checkpoint: CheckpointId) {
+    fn confirm_checkpoint(&self, checkpoint: CheckpointId, manifest: Option<ManifestRef>) {
+        if let Some(manifest) = manifest {
+            self.tell_manifest(manifest);
+        }
         self.confirm_checkpoint(checkpoint);
     }
 

@@ -14,9 +14,11 @@
 //!   behind a seam.
 //! - `service` serves what the runtime keeps; `own_routes` puts what the process tells of itself beside the tables that take records
 //!   over HTTP, which `request_meter` counts.
+//! - `tables` answers for the newest rows of tables over HTTP, from all nodes that have them.
 //! - `spans` are what is traced.
 //! - `metrics` says what is told to those who monitor the node.
 
+mod compute;
 mod config;
 mod directory;
 mod engine;
@@ -32,6 +34,7 @@ mod rpc;
 mod service;
 mod session;
 mod spans;
+mod tables;
 #[cfg(test)]
 mod testing;
 mod worker;

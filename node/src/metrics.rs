@@ -87,10 +87,49 @@ fn tell_chain(families: &mut Families, labels: [&str; 4], measured: &ChainMeasur
     if let Some(backlog) = backlog {
         families.level(&table::SOURCE_BACKLOG, &labels, backlog.records);
         families.level(&table::SOURCE_UNREACHABLE, &labels, backlog.unreachable);
+        families.level(&table::SOURCE_THROTTLED, &labels, backlog.throttled);
+        if let Some(behind) = backlog.behind {
+            families.gauge(&table::SOURCE_BEHIND, &labels, behind.as_secs_f64());
+        }
     }
     if let Some(splits) = splits {
         for (state, count) in [("waiting", splits.waiting), ("open", splits.open), ("finished", splits.finished)] {
             families.level(&table::SOURCE_SPLITS, &[node, job, chain, operators, state], count);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_connectors::Backlog;
+    use thalweg_types::{ChainId, job::SubtaskMetrics};
+
+    use super::*;
+
+    /// What is told of a source that has records to read, with this age of the first.
+    fn told(behind: Option<Duration>) -> String {
+        let source = ChainMeasures {
+            chain: ChainId(3),
+            operators: "clicks".to_owned(),
+            subtasks: 1,
+            metrics: SubtaskMetrics::default(),
+            credit_waits: 0,
+            state_bytes: 0,
+            splits: None,
+            backlog: Some(Backlog { records: 7, unreachable: 0, throttled: 2, behind }),
+        };
+        let mut families = Families::default();
+        tell_chain(&mut families, ["1", "job-1", "3", "clicks"], &source);
+        families.text()
+    }
+
+    #[test]
+    fn how_far_a_source_is_behind_is_told_if_it_is_known() {
+        let labels = "node=\"1\",job_id=\"job-1\",chain=\"3\",operators=\"clicks\"";
+        let known = told(Some(Duration::from_millis(1_500)));
+        assert!(known.contains(&format!("thalweg_source_behind_seconds{{{labels}}} 1.5\n")), "{known}");
+        assert!(known.contains(&format!("thalweg_source_throttled_splits{{{labels}}} 2.0\n")), "{known}");
+        let unknown = told(None);
+        assert!(!unknown.contains("thalweg_source_behind_seconds"), "{unknown}");
     }
 }

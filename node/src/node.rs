@@ -17,7 +17,7 @@ use thalweg_connectors::{
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
 use thalweg_metrics::Families;
 use thalweg_proto::network::{ConnectionLimits, Listener, Network, admit, http};
-use thalweg_runtime::{CollectStore, LocalState, RuntimeContext};
+use thalweg_runtime::{CollectStore, LocalState, QueryableTables, RuntimeContext};
 use thalweg_types::{ENGINE_VERSION, Incarnation, NodeId, node::NodeRegistration, seam::Seams};
 use tokio::{sync::watch, time};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -34,6 +34,7 @@ use crate::{
     request_meter::RequestMeter,
     service::CollectService,
     session::{SessionClient, SessionExit},
+    tables::{self, Asker, Places, TablesService},
     worker::{Worker, WorkerExit, WorkerHandle},
 };
 
@@ -105,6 +106,7 @@ impl Node {
             exchange: ExchangeRegistry::default(),
             connectors,
             collect: CollectStore::default(),
+            queryable: QueryableTables::default(),
             local: LocalState::default(),
             memory_budget_bytes: config.memory_budget_bytes,
         };
@@ -113,8 +115,10 @@ impl Node {
         let ingest = http_address.clone().map(|own_address| {
             let (registry, requests) = (context.connectors.ingest.clone(), RequestMeter::new(seams.clock.clone()));
             let elsewhere = Elsewhere { directory: Arc::new(directory), own_address };
-            let tables = requests.around(ingest_router(registry.clone(), Some(elsewhere)));
-            let router = own_routes.beside(tables);
+            let places = Places::new(config.coordinators.clone(), network.clone(), seams.clock.clone());
+            let asker = Asker::new(id, context.queryable.clone(), places, network.clone(), seams.clone());
+            let tables = tables::beside(ingest_router(registry.clone(), Some(elsewhere)), asker);
+            let router = own_routes.beside(requests.around(tables));
             ((registry, requests), router)
         });
         let (ingest, router) = ingest.unzip();
@@ -245,6 +249,7 @@ impl Lifecycle {
         let server = thalweg_proto::network::server(&seams.io)
             .add_service(ExchangeService::new(context.exchange.clone()).into_server())
             .add_service(CollectService::server(context.collect.clone()))
+            .add_service(TablesService::server(context.queryable.clone(), seams.clone()))
             .serve_with_incoming_shutdown(admit(listeners.grpc, limits), stop.cancelled_owned());
         let serve = async move {
             let guard = lifecycle.guard("gRPC server");

@@ -326,8 +326,8 @@ impl Orders {
                 }
                 Ok(self.if_running(job, attempt, Effect::AbortCheckpoint { job, attempt, checkpoint }))
             }
-            Action::ConfirmCheckpoint { checkpoint } => {
-                Ok(self.if_running(job, attempt, Effect::ConfirmCheckpoint { job, attempt, checkpoint }))
+            Action::ConfirmCheckpoint { checkpoint, manifest } => {
+                Ok(self.if_running(job, attempt, Effect::ConfirmCheckpoint { job, attempt, checkpoint, manifest }))
             }
             Action::Commit(publication) => {
                 let mut effects = self.fence(job, attempt, now);

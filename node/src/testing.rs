@@ -20,6 +20,7 @@ use thalweg_runtime::AttemptMeasures;
 use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
     TraceContext,
+    checkpoint::ManifestRef,
     graph::FORMAT,
     job::{Failure, SubtaskMetrics},
     seam::Spawner,
@@ -202,7 +203,7 @@ impl RunningAttempt for FakeAttempt {
         self.asked.try_send(Asked::AbortCheckpoint(self.job, checkpoint)).expect("there is room");
     }
 
-    fn confirm_checkpoint(&self, checkpoint: CheckpointId) {
+    fn confirm_checkpoint(&self, checkpoint: CheckpointId, _: Option<ManifestRef>) {
         self.asked.try_send(Asked::ConfirmCheckpoint(self.job, checkpoint)).expect("there is room");
     }
 

@@ -363,8 +363,8 @@ impl Worker {
                 Effect::AbortCheckpoint { job, attempt, checkpoint } => {
                     self.with_attempt(job, attempt, |running| running.abort_checkpoint(checkpoint));
                 }
-                Effect::ConfirmCheckpoint { job, attempt, checkpoint } => {
-                    self.with_attempt(job, attempt, |running| running.confirm_checkpoint(checkpoint));
+                Effect::ConfirmCheckpoint { job, attempt, checkpoint, manifest } => {
+                    self.with_attempt(job, attempt, |running| running.confirm_checkpoint(checkpoint, manifest));
                 }
                 Effect::Cancel { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::cancel),
                 Effect::Forget { job, attempt } => self.engine.forget(job, attempt),

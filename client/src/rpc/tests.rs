@@ -133,6 +133,10 @@ impl Cluster for Service {
         Ok(Response::new(v1::ForgetJobResponse {}))
     }
 
+    async fn find_table(&self, _: Request<v1::FindTableRequest>) -> Result<Response<v1::FindTableResponse>, Status> {
+        Err(Status::unimplemented("no client asks"))
+    }
+
     async fn find_reader(&self, _: Request<v1::FindReaderRequest>) -> Result<Response<v1::FindReaderResponse>, Status> {
         Err(Status::unimplemented("clients do not ask"))
     }

@@ -176,8 +176,8 @@ pub struct JobSpec {
     pub key_groups: u16,
     /// How many slices the job wants. `None`: as many as are free when it first starts.
     pub parallelism: Option<u32>,
-    /// The paths at which it takes records over HTTP, without leading or trailing slashes. Live jobs have no path in
-    /// common.
+    /// The paths that it has below the HTTP addresses of nodes: those at which it takes records, without leading or trailing
+    /// slashes, and those at which its tables are asked, which begin with a slash. Live jobs have no path in common.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub ingest_paths: BTreeSet<String>,
 }

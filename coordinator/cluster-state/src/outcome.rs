@@ -139,8 +139,8 @@ pub enum Rejection {
     /// The assignment contradicts itself or the job.
     #[error("the assignment is inconsistent: {0}")]
     BadAssignment(String),
-    /// Another live job takes records at this path.
-    #[error("records that are POSTed to /{path} go to {job}, {name:?}: end it first, or give the table another 'path'")]
+    /// Another live job takes records at this path, or is asked there.
+    #[error("{}", path_taken(path, *job, name))]
     PathTaken {
         path: String,
         /// The job that takes records at the path.
@@ -208,4 +208,15 @@ pub enum Rejection {
         /// The job's current status.
         status: JobStatus,
     },
+}
+
+fn path_taken(path: &str, job: JobId, name: &str) -> String {
+    match path.strip_prefix('/') {
+        Some(path) => {
+            format!("/{path} is answered by {job}, {name:?}: end it first, or give the table another name")
+        }
+        None => format!(
+            "records that are POSTed to /{path} go to {job}, {name:?}: end it first, or give the table another 'path'"
+        ),
+    }
 }

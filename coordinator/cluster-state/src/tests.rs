@@ -180,6 +180,11 @@ fn a_path_belongs_to_one_job_that_lives() {
         taken.to_string(),
         "records that are POSTed to /ingest/b go to job-1, \"a job\": end it first, or give the table another 'path'"
     );
+    let asked = Rejection::PathTaken { path: "/tables/t".to_owned(), job: JobId(1), name: "a job".to_owned() };
+    assert_eq!(
+        asked.to_string(),
+        "/tables/t is answered by job-1, \"a job\": end it first, or give the table another name"
+    );
     // The same request is answered with the job that has the path.
     let again = state.apply(11, submit_taking("r", &["ingest/a", "ingest/b"]));
     assert_eq!(again, Outcome::Applied(vec![Event::JobAccepted { job: JobId(1) }]));

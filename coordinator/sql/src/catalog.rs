@@ -28,8 +28,11 @@ pub(crate) struct Table {
     pub(crate) schema: SchemaRef,
     pub(crate) connector: TableConnector,
     pub(crate) spec: &'static ConnectorSpec,
-    /// `PARTITIONED BY`: indexes among the columns that are written.
+    /// `PARTITIONED BY`: indexes among the columns that are written, and behind these the computed ones; or the `PRIMARY KEY` by
+    /// which newest rows are kept.
     pub(crate) partition_by: Vec<usize>,
+    /// The computed ones of `PARTITIONED BY`: indexes among all columns.
+    pub(crate) partition_computed: Vec<usize>,
     pub(crate) watermark: Option<Watermark>,
 }
 

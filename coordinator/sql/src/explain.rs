@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use arrow::datatypes::{Schema, SchemaRef};
 use thalweg_types::{
     JobGraph, OperatorId, OperatorKind,
-    connector::{Delivers, Delivery, TableConnector},
+    connector::{Delivers, Delivery, TTL, TableConnector},
     graph::{
         AggregatePhase, Calc, ColumnPredicate, Comparison, Distribution, Edge, Operator, Parallelism, PredicateValue,
         RowRange, SinkOperator, Sort, SortColumn, SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin,
@@ -92,6 +92,10 @@ impl Writer<'_> {
 }
 
 fn partitions_text(sink: &SinkOperator, output: &SchemaRef) -> String {
+    if let Some(key) = sink.table_key() {
+        let kept = sink.connector.option(TTL).map(|ttl| format!(", kept for {ttl}"));
+        return format!(" newest by {}{}", columns(output, key), kept.unwrap_or_default());
+    }
     match sink.partition_by.as_slice() {
         [] => String::new(),
         indexes => format!(" partitioned by {}", columns(output, indexes)),

@@ -33,7 +33,7 @@ pub(crate) enum Need {
 pub(crate) struct TableUse {
     /// By the column's index in the table.
     pub(crate) columns: BTreeMap<usize, Need>,
-    /// Whether a window table function is above one of the table's scans.
+    /// Whether a window table function, or a sink that goes by the watermark, is above one of the table's scans.
     pub(crate) event_time: bool,
     /// For each scan, the conditions directly above it.
     conditions: Vec<Vec<ColumnPredicate>>,
@@ -90,10 +90,10 @@ impl TableUse {
 }
 
 impl Uses {
-    /// Adds what a query uses if all its columns are wanted.
-    pub(crate) fn add(&mut self, plan: &LogicalPlan) {
+    /// Adds what a query uses if all its columns are wanted, and watermarks perhaps.
+    pub(crate) fn add(&mut self, plan: &LogicalPlan, event_time: bool) {
         let all = (0..plan.schema().fields().len()).map(|index| (index, Need::Whole)).collect();
-        self.visit(plan, all, false);
+        self.visit(plan, all, event_time);
     }
 
     fn visit(&mut self, plan: &LogicalPlan, needs: Needs, event_time: bool) {

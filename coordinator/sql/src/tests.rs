@@ -10,6 +10,7 @@ mod metadata;
 mod numbers;
 mod order;
 mod plans;
+mod queryable;
 mod refusals;
 mod robustness;
 mod secrets;

@@ -20,7 +20,7 @@ use thalweg_proto::{
     },
 };
 use thalweg_types::{
-    JobGraph, JobId,
+    JobGraph, JobId, NodeId,
     client::{
         CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, NodeOverview, PlanRequest,
         SCRIPT_BYTES_MAX, SubmittedJob,
@@ -39,7 +39,7 @@ use crate::{
     compute::on_compute,
     leader::{Claim, LeaderHandle},
     machine::Machine,
-    overview::{self, ReaderPlace},
+    overview::{self, ReaderPlace, TablePlace},
     planning::{self, Plan, Planner, PlanningTurns},
 };
 
@@ -410,6 +410,24 @@ impl Cluster for ClusterService {
             ReaderPlace::Nowhere => (String::new(), String::new()),
         };
         Ok(Response::new(v1::FindReaderResponse { address, reason }))
+    }
+
+    /// Any member answers. A node that asks for an attempt that is over finds none of it.
+    async fn find_table(
+        &self,
+        request: Request<v1::FindTableRequest>,
+    ) -> Result<Response<v1::FindTableResponse>, Status> {
+        let table = request.into_inner().table;
+        let found = self.consensus.peek(|machine| overview::parts_of(&table, machine.state()));
+        Ok(Response::new(match found {
+            TablePlace::At { job, attempt, slices } => {
+                let slice = |(node, address): (NodeId, String)| v1::TableSlice { node: node.0, address };
+                let slices = slices.into_iter().map(slice).collect();
+                v1::FindTableResponse { job: job.0, attempt: attempt.0, slices, ..v1::FindTableResponse::default() }
+            }
+            TablePlace::NotNow(reason) => v1::FindTableResponse { reason, ..v1::FindTableResponse::default() },
+            TablePlace::Nowhere(tables) => v1::FindTableResponse { tables, ..v1::FindTableResponse::default() },
+        }))
     }
 
     async fn list_nodes(

@@ -114,8 +114,9 @@ impl<'a> Written<'a> {
 
     fn of_sink(sink: &'a SinkOperator) -> Option<Self> {
         let path = sink.connector.written_path()?;
-        let file = format!("part-.{}", sink.connector.option("format").unwrap_or_default());
-        let (what, levels) = (format!("table {}", sink.table), sink.partition_by.len());
+        let file = format!("part-.{}", sink.connector.written_extension());
+        let (what, levels) =
+            (format!("table {}", sink.table), sink.connector.partition_levels(sink.partition_by.len()));
         Some(Self { what, path, place: Place::of(path), levels, file, is_table: true })
     }
 

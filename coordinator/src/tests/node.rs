@@ -280,7 +280,7 @@ impl Process {
             }
             Action::BeginCheckpoint { checkpoint } => self.snapshots(job, attempt, checkpoint),
             Action::AbortCheckpoint { .. } => Vec::new(),
-            Action::ConfirmCheckpoint { checkpoint } => {
+            Action::ConfirmCheckpoint { checkpoint, .. } => {
                 self.books.lock().unwrap().confirmed.push(checkpoint);
                 Vec::new()
             }

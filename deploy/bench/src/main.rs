@@ -1,4 +1,5 @@
-//! Benchmarks: the throughput of Nexmark queries and of topics of Kafka, the cost of fault tolerance, and the time of recovery.
+//! Benchmarks: the throughput of Nexmark queries, of topics of Kafka and of streams of Kinesis, the cost of fault tolerance, and
+//! the time of recovery.
 //!
 //! ```text
 //! cargo run --release -p thalweg-bench -- --events 20000000 --input generator q0 q5
@@ -8,13 +9,17 @@
 //! cargo run --release -p thalweg-bench -- leader         # pauses when the coordinators' leader is killed
 //! cargo run --release -p thalweg-bench -- kafka          # topics of Kafka: throughput against librdkafka's own client, latency
 //! cargo run --release -p thalweg-bench -- kafka flink    # the same script on the same topic by Apache Flink
+//! cargo run --release -p thalweg-bench -- kinesis        # streams of Kinesis: processor time of a record against boto3
+//! cargo run --release -p thalweg-bench -- delivery       # rows into files of 10, 1,000 and 10,000 partitions
 //! ```
 //!
 //! Nothing is asserted: figures depend on what else the machine does, so variants are compared within one run.
 
 mod cluster;
+mod delivery;
 mod figures;
 mod kafka;
+mod kinesis;
 mod leader;
 mod measure;
 mod nexmark;
@@ -55,6 +60,10 @@ enum Measurement {
     Leader(leader::LeaderArgs),
     /// Topics of Kafka: records per second against librdkafka's own client or Apache Flink, latency of windows, and memory over time.
     Kafka(kafka::KafkaArgs),
+    /// Streams of Kinesis at an emulator: records per second and processor time of a record, against boto3.
+    Kinesis(kinesis::KinesisArgs),
+    /// Rows into files of few and of many partitions: rows per second, memory, number and size of files.
+    Delivery(delivery::DeliveryArgs),
 }
 
 fn main() -> Result<()> {
@@ -82,5 +91,7 @@ async fn measure(args: &Args) -> Result<()> {
         Some(Measurement::Recovery(args)) => recovery::run(args).await,
         Some(Measurement::Leader(args)) => leader::run(args).await,
         Some(Measurement::Kafka(args)) => kafka::run(args).await,
+        Some(Measurement::Kinesis(args)) => kinesis::run(args).await,
+        Some(Measurement::Delivery(args)) => delivery::run(args).await,
     }
 }

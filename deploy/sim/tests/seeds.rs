@@ -28,6 +28,9 @@ const FINDS: &[(Bug, u64)] = &[
     (Bug::ProgressBeforeInit, 78),
     (Bug::LeaveTransactionOpen, 3),
     (Bug::CommitOffsetsEarly, 23),
+    (Bug::ReadChildEarly, 405),
+    (Bug::ForgetSplitEnd, 31),
+    (Bug::RetryOutOfOrder, 403),
 ];
 
 /// Calls `each` for all items on all cores. Returns the results.
@@ -95,6 +98,9 @@ fn seeds_draw_every_job() {
     assert!(is_drawn(|scenario| matches!(scenario.input, Input::Topics(_))));
     assert!(is_drawn(|scenario| matches!(scenario.sink, Sink::Topic(_))));
     assert!(is_drawn(|scenario| matches!((&scenario.input, &scenario.sink), (Input::Topics(_), Sink::Topic(_)))));
+    assert!(is_drawn(|scenario| matches!(scenario.input, Input::Stream(_))));
+    assert!(is_drawn(|scenario| matches!(scenario.sink, Sink::Stream(_))));
+    assert!(is_drawn(|scenario| matches!((&scenario.input, &scenario.sink), (Input::Stream(_), Sink::Stream(_)))));
     assert!(is_drawn(|scenario| scenario.companion == Some(None)));
     assert!(is_drawn(|scenario| scenario.companion.flatten().is_some()));
 }

@@ -34,6 +34,7 @@ fn run(seed: u64, query: &str, faults: Vec<(Duration, Fault)>) -> Outcome {
         companion: None,
         directory: None,
         kafka: None,
+        kinesis: None,
     };
     let outcome = simulation.run().unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
     assert_eq!(outcome.job.status, JobStatus::Finished, "seed {seed}");

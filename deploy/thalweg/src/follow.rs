@@ -317,7 +317,10 @@ fn report_side_outputs(overview: &JobOverview) {
         say(&format!("note: {} malformed records were set aside", grouped(totals.dead_letters)));
     }
     if totals.failed > 0 {
-        say(&format!("note: {} rows could not be evaluated and are in the job's 'error.path'", grouped(totals.failed)));
+        say(&format!(
+            "note: {} rows could not be evaluated or written, and were set aside: in 'error.path', or in the table's 'error-prefix'",
+            grouped(totals.failed)
+        ));
     }
 }
 

@@ -41,6 +41,7 @@ pub fn connectors(
         notices: Notices::default(),
         allowed,
         kafka: thalweg_connectors::kafka_client(seams, kafka_variables(), &secrets),
+        kinesis: thalweg_connectors::kinesis_client(),
         kept: thalweg_connectors::KeptSessions::default(),
         secrets,
     }

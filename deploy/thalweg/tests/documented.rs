@@ -100,8 +100,8 @@ fn every_command_does_what_it_should() {
     let directory = directory();
     let addresses: [String; 3] = free_addresses();
     let mut serving = Vec::new();
-    let needs_kafka = |block: &String| block.contains(pages::KAFKA);
-    for block in pages::blocks("sh").into_iter().filter(|block| !needs_kafka(block)) {
+    let is_run_elsewhere = |block: &String| [pages::KAFKA, pages::KINESIS].iter().any(|place| block.contains(place));
+    for block in pages::blocks("sh").into_iter().filter(|block| !is_run_elsewhere(block)) {
         let block = ADDRESSES.iter().zip(&addresses).fold(block, |block, (from, to)| block.replace(from, to));
         serving.extend(run(&block, directory.path()));
     }
@@ -178,13 +178,18 @@ fn alternatives(text: &str) -> Vec<Vec<String>> {
 /// Flags of cargo, and of the simulation and the benchmarks, that pages name.
 const OTHER_FLAGS: [&str; 6] = ["help", "json", "kafka", "no-default-features", "release", "thalweg"];
 /// Variables that tests read.
-const OTHER_VARIABLES: [&str; 6] = [
+const OTHER_VARIABLES: [&str; 11] = [
     "THALWEG_CRASHES",
     "THALWEG_DUCKDB",
     "THALWEG_KAFKA",
     "THALWEG_KAFKA_CRASHES",
+    "THALWEG_KINESALITE",
+    "THALWEG_KINESIS",
+    "THALWEG_KINESIS_CRASHES",
+    "THALWEG_MINISTACK",
     "THALWEG_MOTO_SERVER",
     "THALWEG_PYFORMATS",
+    "THALWEG_SHOP",
 ];
 
 #[test]

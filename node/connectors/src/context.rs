@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt as _;
 use thalweg_kafka::Kafka;
+use thalweg_kinesis::Kinesis;
 use thalweg_storage::ObjectStores;
 use thalweg_types::{job::FailureKind, seam::Seams};
 use tokio::time::timeout;
@@ -45,6 +46,8 @@ pub struct ConnectorContext {
     pub allowed: AllowedPaths,
     /// Opens clients of Kafka; `None`: this build has none.
     pub kafka: Option<Arc<dyn Kafka>>,
+    /// Opens clients of Kinesis; `None`: this build has none.
+    pub kinesis: Option<Arc<dyn Kinesis>>,
     /// What committers keep between publications.
     pub kept: KeptSessions,
     /// The secrets that tables name.

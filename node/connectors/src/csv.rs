@@ -10,14 +10,17 @@ mod write;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, SchemaRef},
+};
 use thalweg_types::connector::TABLE_COLUMNS;
 
 pub(crate) use decode::CsvDecoder;
 pub(crate) use format::FORMAT;
 pub(crate) use write::CsvWriter;
 
-use crate::{ConnectorError, options::Options};
+use crate::{ConnectorError, lines::LineDecoder as _, options::Options};
 
 /// The options of the format.
 #[derive(Debug, Clone)]
@@ -104,6 +107,15 @@ impl Dialect {
             multi_line: options.is_true("csv.multi-line"),
         })
     }
+}
+
+/// A row of one column, of a text that is all of its value.
+pub(crate) fn read_value(schema: &SchemaRef, text: &str) -> Result<RecordBatch, String> {
+    let dialect = Dialect { delimiter: b',', null_literal: Vec::new(), multi_line: true };
+    let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let mut decoder = CsvDecoder::new(schema.clone(), &names, dialect)?;
+    decoder.read_message(format!("\"{}\"", text.replace('"', "\"\"")).as_bytes())?;
+    decoder.finish().map_err(|error| error.to_string())
 }
 
 /// Refuses nested columns: a CSV field is a scalar.

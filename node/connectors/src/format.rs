@@ -6,6 +6,7 @@
 use std::{fmt::Debug, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use bytes::Bytes;
 use thalweg_types::{Fault, seam::Entropy};
 
 use crate::{ConnectorError, lines::LineDecoder, options::Options};
@@ -73,6 +74,9 @@ pub(crate) trait PartEncoder: Send {
     fn flush(&mut self, _piece: &mut Vec<u8>) -> Result<(), ArrowError> {
         Ok(())
     }
+
+    /// Goes on with the rows of a whole part file of the same table. `group_bytes` as for `encode`.
+    fn absorb(&mut self, part: &Bytes, group_bytes: usize, piece: &mut Vec<u8>) -> Result<(), ArrowError>;
 
     /// Encodes the rest, and the end of the file.
     fn finish(self: Box<Self>, _piece: &mut Vec<u8>) -> Result<(), ArrowError> {

@@ -1,12 +1,15 @@
 //! Sources and sinks: discovery of splits, readers with positions, writers with committables.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
-use thalweg_types::{Attempt, CheckpointId, ClusterId, Fault, JobId, OperatorId, Split, graph::OperatorIdentity};
+use thalweg_types::{
+    Attempt, CheckpointId, ClusterId, Fault, JobId, KeyGroup, OperatorId, Split, SplitId, Watermark,
+    graph::OperatorIdentity,
+};
 
 mod allowed;
 mod avro;
@@ -18,6 +21,7 @@ mod csv;
 mod datagen;
 mod decoding;
 mod error;
+mod failed_rows;
 mod filesystem;
 mod format;
 mod formats;
@@ -28,6 +32,7 @@ mod interleave;
 mod json;
 mod kafka;
 mod kept;
+mod kinesis;
 mod lines;
 mod location;
 mod messages;
@@ -38,7 +43,9 @@ mod options;
 mod parquet;
 mod print;
 mod protobuf;
+mod queryable;
 mod random;
+mod record_rows;
 mod redact;
 mod reveal;
 mod secrets;
@@ -58,14 +65,15 @@ pub use common::CommonTables;
 pub use context::ConnectorContext;
 pub use decoding::DecodingShare;
 pub use error::ConnectorError;
+pub use failed_rows::rows_as_json;
 pub use kafka::{KAFKA_VARIABLES, kafka_client};
 pub use kept::KeptSessions;
+pub use kinesis::kinesis_client;
 pub use notices::Notices;
 pub use open::{check_sink, open_sink_committer, open_sink_writer, open_source, open_source_of};
+pub use queryable::{KeyError, key_of_texts};
 pub use secrets::{NoSecrets, SecretError, Secrets};
-pub use side_output::{
-    SideOutputKind, SideOutputWriter, SideRecords, open_side_output_committer, part_committables, rows_as_json,
-};
+pub use side_output::{SideOutputKind, SideOutputWriter, SideRecords, open_side_output_committer, part_committables};
 pub use standard::{StandardInput, StandardOutput};
 pub use thalweg_storage::{CheckpointStore, ObjectStores};
 
@@ -135,6 +143,10 @@ pub struct Backlog {
     pub records: u64,
     /// Splits that cannot be read now, since their system does not answer.
     pub unreachable: u64,
+    /// Splits that are read less often than they might be, since their system allows no more.
+    pub throttled: u64,
+    /// How old the first record is that is not read, of the split that is furthest behind; `None`: it is not known.
+    pub behind: Option<Duration>,
 }
 
 /// Finds the splits of a table while the job runs: one for all its readers. What it has found before is remembered for
@@ -163,6 +175,12 @@ pub trait Enumerator: Send + Sync {
     /// If they cannot be cut.
     async fn cut(&self, pieces: &[Piece], listing: Listing) -> Result<Vec<Vec<Split>>, ConnectorError>;
 
+    /// Whether pieces follow one another (`Piece::after`). Then each piece has one split of its name, or none if there is
+    /// nothing of it to read, and a split that has ended stays in the positions until the enumerator has taken note of that.
+    fn awaits_ends(&self) -> bool {
+        false
+    }
+
     /// Takes apart a split that did an enumerator's work before there were any; `None` for every other split.
     ///
     /// # Errors
@@ -186,6 +204,9 @@ pub struct Piece {
     pub name: String,
     /// Its length.
     pub bytes: u64,
+    /// The pieces that must be read to their end before anything of this one is read. Those that are neither listed nor were
+    /// ever assigned count as read.
+    pub after: Vec<String>,
 }
 
 /// What a split held that did an enumerator's work.
@@ -255,12 +276,28 @@ pub trait SplitReader: Send {
     /// without checkpoints continues with later requests.
     fn position(&self) -> Split;
 
+    /// What goes on where the split has ended, once `next` has returned `End`, as far as its end tells that. The rest, an
+    /// enumerator finds.
+    fn successors(&self) -> Vec<Successor> {
+        Vec::new()
+    }
+
     /// As `position`, but encoded only on demand. The runtime takes a position after each `next`, and most are replaced
     /// before a checkpoint begins; a reader with a large position overrides this.
     fn later_position(&self) -> LaterSplit {
         let split = self.position();
         Arc::new(move || split.clone())
     }
+}
+
+/// A split that goes on where others have ended. A subtask that has ended all of these reads it at once: its rows cannot
+/// overtake theirs, as they could from another subtask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Successor {
+    /// The split.
+    pub split: Split,
+    /// Those that must have ended before.
+    pub after: Vec<SplitId>,
 }
 
 /// The result of `next`.
@@ -419,6 +456,24 @@ pub trait SinkWriter: Send {
         Vec::new()
     }
 
+    /// Whether it sets such rows aside itself (`set_aside`).
+    fn keeps_unfit(&self) -> bool {
+        false
+    }
+
+    /// Sets rows aside that cannot be written, each with the fault that says why. `operator` is the sink.
+    ///
+    /// # Errors
+    /// If they cannot be set aside.
+    async fn set_aside(
+        &mut self,
+        _operator: (OperatorId, &str),
+        _rows: &RecordBatch,
+        _faults: &[Fault],
+    ) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
     /// The rows of the batch that was written last which turned out to be unfit when they were encoded, by their index in it. They
     /// are not written; the caller sets them aside. Told once. A writer with a
     /// `rollover` refuses none: its rows come long after those who could set them aside.
@@ -436,6 +491,45 @@ pub trait SinkWriter: Send {
     fn rollover(&self) -> Option<Rollover> {
         None
     }
+
+    /// Rows have come: called once for each batch, before it is written or held. Returns it as it is to be written.
+    /// `group_of` tells the key group of a row by its index, if rows are routed to the sink by key.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    fn arrive(
+        &mut self,
+        rows: &RecordBatch,
+        _group_of: &dyn Fn(usize) -> Option<KeyGroup>,
+    ) -> Result<RecordBatch, ConnectorError> {
+        Ok(rows.clone())
+    }
+
+    /// The rows of each partition, in order, by the partition's name; `None` if the table has none.
+    ///
+    /// # Errors
+    /// If they cannot be told apart.
+    fn partitions(&self, _rows: &RecordBatch) -> Result<Option<BTreeMap<String, Vec<u32>>>, ConnectorError> {
+        Ok(None)
+    }
+
+    /// All rows with an event time before this have come.
+    fn on_watermark(&mut self, _watermark: Watermark) {}
+
+    /// The partitions that the next seal says to be complete, so that none of their rows may be held. Called before each
+    /// seal. `is_end` says that no further rows come.
+    fn completing(&mut self, _is_end: bool) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A few values that the job's state keeps for the writer; called after a seal, which they belong to.
+    fn freeze(&self) -> BTreeMap<String, i64> {
+        BTreeMap::new()
+    }
+
+    /// Goes on with the values of former writers. Some of these may be of partitions that others have now: `owns` tells
+    /// which key groups are the writer's.
+    fn restore(&mut self, _former: &[BTreeMap<String, i64>], _owns: &dyn Fn(KeyGroup) -> bool) {}
 }
 
 /// How much a writer has written, and how much may be published at once: what was sealed for checkpoints that never became
@@ -448,14 +542,20 @@ pub struct Written {
     pub bytes_max: u64,
 }
 
-/// When a part that stays open over several checkpoints is closed. It becomes visible with the next completed
-/// checkpoint.
+/// When the rows of a partition that stay over several checkpoints are written. They become visible with the next
+/// completed checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rollover {
-    /// Its rows take this much memory.
+    /// They take this much memory.
     pub bytes: u64,
-    /// It reaches this age.
+    /// Those of all partitions take this much. Then those of the partitions that got rows least recently are written.
+    pub held_bytes: u64,
+    /// The first of them reaches this age.
     pub age: Option<Duration>,
+    /// For this time no row has come.
+    pub inactivity: Option<Duration>,
+    /// How long after one look at age and inactivity the next one follows. They are looked at at checkpoints only.
+    pub check: Duration,
 }
 
 /// Publishes what writers have prepared.

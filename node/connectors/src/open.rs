@@ -12,9 +12,9 @@ use crate::{
     CommitterIdentity, ConnectorError, SinkCommitter, SinkSubtask, SinkWriter, Source, SourceIdentity, blackhole,
     connector::{Connector, Sink, SinkTable, SourceTable},
     context::ConnectorContext,
-    datagen, filesystem, http, kafka, nexmark,
+    datagen, filesystem, http, kafka, kinesis, nexmark,
     notices::TableNotices,
-    print,
+    print, queryable,
     redact::{self, Hidden},
     reveal, stdin, values,
 };
@@ -23,11 +23,13 @@ use crate::{
 const CONNECTORS: &[Connector] = &[
     filesystem::CONNECTOR,
     kafka::CONNECTOR,
+    kinesis::CONNECTOR,
     nexmark::CONNECTOR,
     datagen::CONNECTOR,
     stdin::CONNECTOR,
     http::CONNECTOR,
     print::CONNECTOR,
+    queryable::CONNECTOR,
     blackhole::CONNECTOR,
     values::CONNECTOR,
 ];

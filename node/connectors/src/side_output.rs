@@ -12,9 +12,8 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array as _, ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray},
+    array::{ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray},
     datatypes::{DataType, Field, Schema, TimeUnit},
-    util::display::array_value_to_string,
 };
 use futures::FutureExt as _;
 use serde::Serialize;
@@ -23,9 +22,11 @@ use thalweg_types::{Fault, OperatorId};
 
 use crate::{
     ConnectorContext, ConnectorError, DeadLetter, Sealing, SinkCommitter, SinkIdentity,
+    failed_rows::encode_failed,
     filesystem::{
         PartCommitter,
-        parts::{PART_BYTES, Part, PartCommittable, PartFiles, PartNames, to_values},
+        names::{PartCommittable, PartNames, to_values},
+        parts::{PART_BYTES, Part, PartFiles},
     },
     json::{JsonWriter, timestamp::TimestampForm},
     location::Location,
@@ -87,20 +88,6 @@ struct Line<'a> {
     record: &'a str,
 }
 
-/// The line of a failed row; the row itself is appended as the last member.
-#[derive(Serialize)]
-struct FailedLine<'a> {
-    operator: &'a str,
-    name: &'a str,
-    reason: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    expression: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<u64>,
-}
-
 impl SideRecords<'_> {
     fn kind(&self) -> SideOutputKind {
         match self {
@@ -132,45 +119,6 @@ impl SideRecords<'_> {
         }
         Ok(lines)
     }
-}
-
-fn encode_failed((operator, name): (OperatorId, &str), rows: &RecordBatch, faults: &[Fault], into: &mut Vec<u8>) {
-    let operator = operator.to_string();
-    for (row, fault) in rows_as_json(rows).iter().zip(faults) {
-        let (line, column) = (fault.place.map(|place| place.line), fault.place.map(|place| place.column));
-        let Fault { reason, expression, .. } = fault;
-        let line = FailedLine { operator: &operator, name, reason, expression, line, column };
-        serde_json::to_writer(&mut *into, &line).expect("texts can be written");
-        // Remove the closing brace and append the row, which is already JSON.
-        into.pop();
-        into.extend_from_slice(b",\"row\":");
-        into.extend_from_slice(row.as_bytes());
-        into.extend_from_slice(b"}\n");
-    }
-}
-
-/// Each row as a JSON object. If some column's type cannot be written as JSON, all columns are written as text.
-#[must_use]
-pub fn rows_as_json(rows: &RecordBatch) -> Vec<String> {
-    if let Some(objects) = as_objects(rows) {
-        return objects;
-    }
-    let as_text = |column: &ArrayRef| -> ArrayRef {
-        let text = |row| array_value_to_string(column, row).unwrap_or_else(|error| error.to_string());
-        Arc::new(StringViewArray::from_iter((0..column.len()).map(|row| column.is_valid(row).then(|| text(row)))))
-    };
-    let fields: Vec<Field> =
-        rows.schema_ref().fields().iter().map(|field| Field::new(field.name(), DataType::Utf8View, true)).collect();
-    let columns = rows.columns().iter().map(as_text).collect();
-    let texts = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).ok();
-    texts.as_ref().and_then(as_objects).unwrap_or_else(|| vec!["{}".to_owned(); rows.num_rows()])
-}
-
-fn as_objects(rows: &RecordBatch) -> Option<Vec<String>> {
-    let mut lines = Vec::new();
-    JsonWriter::new(rows.schema_ref(), TimestampForm::Sql).ok()?.write(rows, &mut lines).ok()?;
-    let objects: Vec<String> = String::from_utf8(lines).ok()?.lines().map(str::to_owned).collect();
-    (objects.len() == rows.num_rows()).then_some(objects)
 }
 
 /// One object per row: operator, window, then the row's fields. Row fields with one of these names are left out.
@@ -220,7 +168,7 @@ impl SideOutputWriter {
         context: &ConnectorContext,
     ) -> Result<Self, ConnectorError> {
         let location = Location::new(path, context.places())?;
-        let names = PartNames { stem: kind.stem(), extension: "json", identity };
+        let names = PartNames { stem: kind.stem(), extension: "json".to_owned(), identity };
         let files = PartFiles::new(&location, names, context.seams.io.clone())?;
         Ok(Self { kind, files, open: None, closed: Vec::new() })
     }
@@ -297,5 +245,5 @@ pub fn open_side_output_committer(
     path: &str,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
-    Ok(Box::new(PartCommitter::new(&Location::new(path, context.places())?, kind.stem(), Vec::new())))
+    Ok(Box::new(PartCommitter::new(&Location::new(path, context.places())?, kind.stem())))
 }

@@ -134,6 +134,7 @@ pub(crate) fn context() -> ConnectorContext {
         notices: Notices::default(),
         allowed: crate::AllowedPaths::everywhere(),
         kafka: None,
+        kinesis: None,
         kept: crate::KeptSessions::default(),
         secrets: Arc::new(crate::NoSecrets),
     }

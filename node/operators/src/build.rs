@@ -11,12 +11,13 @@ use crate::{
     join::window_join,
     limit::LimitOperator,
     sort::SortOperator,
+    table::TableOperator,
     top_n::window_top_n,
     window_assign::WindowAssignOperator,
 };
 
-/// Builds an operator with inputs and outputs. Sources and sinks are built by connectors (with `SourceStage` behind a
-/// reader).
+/// Builds an operator with inputs and outputs, or a sink that keeps its rows as state. Sources and all other sinks are built by
+/// connectors (with `SourceStage` behind a reader).
 ///
 /// # Errors
 /// If the plan asks for something that this engine cannot build.
@@ -49,6 +50,9 @@ pub fn build(
         OperatorKind::WindowTopN(top_n) => Box::new(window_top_n(top_n, &operator.name, &inputs[0], output, *context)?),
         OperatorKind::Sort(sort) => Box::new(SortOperator::new(sort, &operator.name, &inputs[0], output, *context)?),
         OperatorKind::Limit(range) => Box::new(LimitOperator::new(*range, &operator.name, &inputs[0], &output)?),
+        OperatorKind::Sink(sink) if sink.table_key().is_some() => {
+            Box::new(TableOperator::new(sink, &operator.name, &inputs[0], output, *context)?)
+        }
         OperatorKind::Source(_) | OperatorKind::Enumerate(_) | OperatorKind::Sink(_) | OperatorKind::Collect(_) => {
             return Err(fail("it is built from a connector".to_owned()));
         }

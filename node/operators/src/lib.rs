@@ -39,6 +39,7 @@ mod sift;
 mod sort;
 mod source_stage;
 mod split;
+mod table;
 mod time;
 mod top_n;
 mod window_assign;
@@ -53,6 +54,7 @@ pub use context::OperatorContext;
 pub use error::OperatorError;
 pub use sift::{FailedRows, part_rows};
 pub use source_stage::{DeadRows, SourceStage, StagedBatch};
+pub use table::{FoundRows, TableOperator, TableView, merge_found};
 pub use thalweg_functions::budget::until;
 
 /// One operator of a chain.

@@ -21,6 +21,7 @@ use thalweg_storage::CheckpointStore;
 use thalweg_trace::Lasting;
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, SubtaskId, TraceContext,
+    checkpoint::ManifestRef,
     graph::Identities,
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, ReportBody, SubtaskState},
@@ -52,6 +53,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct AttemptHandle {
     orders: watch::Sender<AttemptOrders>,
+    /// Where the newest complete checkpoint stands.
+    complete: watch::Sender<Option<ManifestRef>>,
     cancel: CancellationToken,
     meters: Arc<[(SubtaskId, Arc<Meter>)]>,
     layout: Layout,
@@ -84,6 +87,7 @@ impl AttemptHandle {
         reports: mpsc::Sender<ReportBody>,
     ) -> Self {
         let (orders, receiver) = watch::channel(AttemptOrders::default());
+        let (complete, told_complete) = watch::channel(None);
         let cancel = CancellationToken::new();
         let context = &surroundings.context;
         let plan = deployment.graph.check().map(|()| ChainPlan::of(&deployment.graph));
@@ -107,10 +111,11 @@ impl AttemptHandle {
             reports,
             cancel: cancelled,
             orders: receiver,
+            complete: told_complete,
         };
         let task = Arc::new(supervisor).run(plan.map_err(SubtaskError::from), Lasting::new(Span::current()));
         let _ = io.spawn(&format!("supervisor of {job}, {attempt}"), Box::pin(task));
-        Self { orders, cancel, meters: meters_kept, layout, memory, collect, job, attempt }
+        Self { orders, complete, cancel, meters: meters_kept, layout, memory, collect, job, attempt }
     }
 
     /// Lets the sources read, once every node is ready.
@@ -143,6 +148,17 @@ impl AttemptHandle {
     /// A checkpoint is aborted: channels blocked by its barrier are read again.
     pub fn abort_checkpoint(&self, checkpoint: CheckpointId) {
         self.orders.send_modify(|orders| orders.aborted = orders.aborted.max(Some(checkpoint)));
+    }
+
+    /// Where a complete checkpoint stands. Told before `confirm_checkpoint`.
+    pub fn tell_manifest(&self, manifest: ManifestRef) {
+        self.complete.send_if_modified(|newest| {
+            let is_newer = newest.as_ref().is_none_or(|newest| newest.checkpoint < manifest.checkpoint);
+            if is_newer {
+                *newest = Some(manifest);
+            }
+            is_newer
+        });
     }
 
     /// A checkpoint is complete, so clients may have the rows before its barrier. `CheckpointId::FINAL` releases all
@@ -207,6 +223,7 @@ struct Supervisor {
     reports: mpsc::Sender<ReportBody>,
     cancel: CancellationToken,
     orders: watch::Receiver<AttemptOrders>,
+    complete: watch::Receiver<Option<ManifestRef>>,
 }
 
 impl Supervisor {
@@ -311,6 +328,7 @@ impl Supervisor {
             identities: Arc::new(Identities::of(&self.deployment.graph)),
             plan: &plan,
             orders: self.orders.clone(),
+            complete: self.complete.clone(),
             memory: &self.memory,
         };
         let build = || builder.build(&self.meters, restored, failures);

@@ -21,7 +21,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 use thalweg_connectors::DeadLetter;
 use thalweg_exchange::{Carried, Control, Outbound};
 use thalweg_keyed_state::FrozenState;
-use thalweg_operators::{FailedRows, Operator, OperatorError};
+use thalweg_operators::{FailedRows, Operator, OperatorError, part_rows};
 use thalweg_types::{CheckpointId, LatencyMarker, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
@@ -341,7 +341,7 @@ impl Chain {
     }
 
     async fn process_at(&mut self, at: usize, port: u8, batch: RecordBatch) -> Result<(), SubtaskError> {
-        let Vertex { id, name, stage, portion, .. } = &mut self.parts.vertices[at];
+        let Vertex { id, name, stage, portion, children, outbounds, .. } = &mut self.parts.vertices[at];
         match stage {
             Stage::Source | Stage::Enumerator(_) => self.emit(at, batch)?,
             Stage::Operator(operator) => {
@@ -360,13 +360,26 @@ impl Chain {
                 }
                 processed.map_err(|source| failed(name, source))?;
                 portion.took(rows, self.parts.meter.now().saturating_sub(began));
+                if children.is_empty() && outbounds.is_empty() {
+                    // It keeps what others would pass on or write.
+                    self.parts.meter.count_out(&batch);
+                }
                 self.parts.side_outputs.take((*id, name), operator.as_mut(), &self.parts.meter)?;
                 self.parts.state.observe(at, name, || operator.state_bytes())?;
                 self.stack.push(Step::Drain { vertex: at, then: None });
             }
             Stage::Sink(sink) => {
                 let faults = sink.unfit(&batch);
-                let batch = self.parts.side_outputs.part((*id, name), batch, faults, &self.parts.meter)?;
+                let batch = if faults.is_empty() || !sink.keeps_unfit() {
+                    self.parts.side_outputs.part((*id, name), batch, faults, &self.parts.meter)?
+                } else {
+                    let (fit, unfit) = part_rows(&batch, faults).map_err(|source| failed(name, source))?;
+                    self.parts.meter.count_failed(unfit.faults.len());
+                    let FailedRows { rows, faults } = &unfit;
+                    let kept = flushing(&mut self.parts.outbounds, sink.set_aside((*id, name), rows, faults)).await?;
+                    kept.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
+                    fit
+                };
                 let now = self.parts.meter.now();
                 let written = flushing(&mut self.parts.outbounds, sink.write(&batch, now)).await?;
                 written.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
@@ -387,8 +400,11 @@ impl Chain {
     }
 
     async fn signal_at(&mut self, at: usize, signal: Signal) -> Result<(), SubtaskError> {
-        let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
-        let is_end = matches!(stage, Stage::Sink(_) | Stage::Collect(_));
+        let Vertex { id, name, stage, children, outbounds, .. } = &mut self.parts.vertices[at];
+        let is_end = children.is_empty() && outbounds.is_empty();
+        if let (Stage::Sink(sink), Signal::Watermark(watermark)) = (&mut *stage, &signal) {
+            sink.on_watermark(*watermark);
+        }
         let Stage::Operator(operator) = stage else {
             match signal {
                 Signal::Barrier(checkpoint) => self.freeze_end(at, checkpoint).await?,
@@ -402,6 +418,10 @@ impl Chain {
         let taken = match signal {
             Signal::Watermark(watermark) => operator.on_watermark(watermark),
             Signal::Barrier(_) => operator.flush(),
+            Signal::Marker(marker) if is_end => {
+                self.parts.meter.observe_latency(marker);
+                return Ok(());
+            }
             Signal::Marker(_) => return self.forward(at, signal),
         };
         taken.map_err(|source| failed(name, source))?;

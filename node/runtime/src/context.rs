@@ -6,7 +6,7 @@ use thalweg_connectors::ConnectorContext;
 use thalweg_exchange::{ExchangeRegistry, network::Network};
 use thalweg_types::{NodeId, seam::Seams};
 
-use crate::{checkpoint::LocalState, collect::CollectStore};
+use crate::{checkpoint::LocalState, collect::CollectStore, queryable::QueryableTables};
 
 /// What a node hands to its attempts. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct RuntimeContext {
     pub connectors: ConnectorContext,
     /// The rows of bare `SELECT`s.
     pub collect: CollectStore,
+    /// The newest rows that jobs keep here for those who ask.
+    pub queryable: QueryableTables,
     /// State of checkpoints that this node still holds; empty when the process starts.
     pub local: LocalState,
     /// Memory for state, exchanges and decoding, in bytes.

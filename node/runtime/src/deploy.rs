@@ -17,8 +17,9 @@ use thalweg_keyed_state::StateBatch;
 use thalweg_operators::{FailedRows, LateRows, Operator as Operate, OperatorContext, OperatorError, build};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, SubtaskId,
-    checkpoint::SplitProgress,
+    Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, KeyGroupTable, NodeId, Operator,
+    OperatorId, SubtaskId,
+    checkpoint::{ManifestRef, SplitProgress},
     graph::{Description, Distribution, Identities, Role, SourceOperator, StateScope},
     session::{Deployment, ReportBody},
     settings::JobSettings,
@@ -33,6 +34,7 @@ use crate::{
     enumerator::EnumeratorSubtask,
     failure::SubtaskError,
     gate::{Gate, Inputs, Returned},
+    home::Home,
     known::KnownPieces,
     measures::MemoryUse,
     meter::Meter,
@@ -49,6 +51,8 @@ use crate::{
     tables::Tables,
 };
 
+mod enumerated;
+mod queryable;
 mod replayed;
 
 use replayed::pacer;
@@ -81,6 +85,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) identities: Arc<Identities>,
     pub(crate) plan: &'a ChainPlan,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
+    /// Where the newest complete checkpoint stands.
+    pub(crate) complete: watch::Receiver<Option<ManifestRef>>,
     pub(crate) memory: &'a MemoryUse,
 }
 
@@ -110,6 +116,8 @@ struct Shared {
     operators: OperatorContext,
     state: Arc<StateBudget>,
     decoding: DecodingShare,
+    /// The assignment's, for tables that are asked.
+    owners: Arc<KeyGroupTable>,
     /// What each subtask of a sink may take.
     sink_bytes: u64,
     common: CommonTables,
@@ -202,8 +210,8 @@ impl Builder<'_> {
         let sink_bytes = self.sink_bytes(meters);
         self.memory.state.get_or_init(|| state.clone());
         self.memory.decoding.get_or_init(|| decoding.clone());
-        let common = CommonTables::default();
-        Ok(Shared { settings, operators, state, decoding, sink_bytes, common, replay, restored, late, failed })
+        let (common, owners) = (CommonTables::default(), Arc::new(self.deployment.assignment.key_groups.clone()));
+        Ok(Shared { settings, operators, state, decoding, owners, sink_bytes, common, replay, restored, late, failed })
     }
 
     fn sink_bytes(&self, meters: &[(SubtaskId, Arc<Meter>)]) -> u64 {
@@ -446,6 +454,9 @@ impl Builder<'_> {
                     known.map_err(|source| SubtaskError::Restore { operator: operator.name.clone(), source })?;
                 Ok(Stage::Enumerator(known))
             }
+            Role::Sink(sink) if sink.table_key().is_some() => {
+                Ok(Stage::Operator(self.queryable((operator, sink), subtask, &states, shared)?))
+            }
             Role::Sink(sink) => {
                 let identity = self.identity(operator.id, subtask);
                 let wrong = |source| SubtaskError::Connector { table: sink.table.clone(), source };
@@ -456,9 +467,8 @@ impl Builder<'_> {
                 let own = SinkSubtask { identity, store, memory_bytes, inline_bytes, epoch_bytes, subtasks };
                 let writer = self.tables.sink_writer(sink, operator.output.clone(), own).map_err(wrong)?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
-                let group = owned.first().copied().unwrap_or(thalweg_types::KeyGroup(0));
-                let clock = &*self.context.seams.clock;
-                Ok(Stage::Sink(RollingSink::new(writer, group, &states, clock).map_err(wrong)?))
+                let home = Home::new(self.plan, (operator.id, subtask), (owned, self.deployment.graph.key_groups));
+                RollingSink::new(writer, home, &states, &*self.context.seams.clock).map(Stage::Sink).map_err(wrong)
             }
             Role::Collect(collect) => {
                 Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query, &states)))
@@ -498,37 +508,6 @@ impl Builder<'_> {
         source.map_err(|source| SubtaskError::Connector { table: spec.table.clone(), source })
     }
 
-    fn enumerator(
-        &self,
-        (id, source): (OperatorId, OperatorId),
-        chain: Chain,
-        meter: &Arc<Meter>,
-        shared: &Shared,
-    ) -> Result<EnumeratorSubtask, SubtaskError> {
-        let spec = self.deployment.graph.operator(source).kind.as_source();
-        let spec = spec.ok_or_else(|| plan_error(format!("{id} assigns splits to {source}, which reads no table")))?;
-        let enumerator = self.table((source, spec), false, shared)?.enumerator();
-        let lacking = || plan_error(format!("table {} has no enumerator", spec.table));
-        let former = self.splits(id, 0);
-        if former.iter().any(|progress| !progress.held.is_empty()) {
-            let table = &spec.table;
-            let reason = format!(
-                "the checkpoint holds rows of table {table} that wait for the replay clock and were read before its new \
-                 files were found by an enumerator: go on with the release that took it, without 'replay.column'"
-            );
-            return Err(plan_error(reason));
-        }
-        Ok(EnumeratorSubtask {
-            table: spec.table.clone(),
-            enumerator: enumerator.ok_or_else(lacking)?.into(),
-            former,
-            subtasks: self.parallelism(),
-            orders: self.orders.clone(),
-            chain,
-            meter: meter.clone(),
-        })
-    }
-
     fn source(
         &self,
         subtask: SubtaskId,
@@ -542,6 +521,7 @@ impl Builder<'_> {
         meter.set_source(&source);
         let progress = self.splits(id, subtask.index);
         let is_enumerated = self.deployment.graph.enumerator_of(id).is_some();
+        let holds_ends = source.enumerator().is_some_and(|enumerator| enumerator.awaits_ends());
         let mut pacer = pacer(spec, shared.replay.as_ref())?;
         let mut held_back = BTreeSet::new();
         for (progress, split) in progress.iter().zip(0..) {
@@ -559,7 +539,7 @@ impl Builder<'_> {
             table,
             readers: Readers::new(source),
             watermarks: if is_enumerated { SplitWatermarks::enumerated() } else { SplitWatermarks::new(&[]) },
-            assigned: is_enumerated.then(Assigned::default),
+            assigned: is_enumerated.then(|| Assigned::new(holds_ends)),
             stamp: Stamp::new(self.head(subtask), spec)?,
             portion: Portion::default(),
             pacer,

@@ -16,17 +16,23 @@
 //! without waiting for credit: a checkpoint with a part of it would let the rest begin elsewhere. That the first listing is
 //! known is part of the memory too.
 //!
+//! Where pieces follow one another (`ends`), what waits for an end is assigned once a complete checkpoint has that. So the
+//! manifests of complete checkpoints are read while something waits, and each time a listing follows. In the same message
+//! subtasks are told which ends they need not hold any more.
+//!
 //! The watermark of the source: files that are found together may have any times. So no subtask lets its watermark grow
 //! before all subtasks that were idle count again, everywhere behind them. A subtask returns the credit of what it is
 //! assigned only then, and only as far as it has read: what is assigned and not begun has a bound. Once all credit is back, all is settled: the enumerator becomes idle, and its subtasks may go on.
 
-use std::{future::Future, pin::pin, sync::Arc};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use thalweg_connectors::{ConnectorError, Enumerator, Listing, Piece};
+use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Split,
-    checkpoint::{SplitProgress, SplitState},
+    OperatorId, Split,
+    checkpoint::{ManifestRef, SplitProgress, SplitState},
+    session::SplitAssignment,
 };
 use tokio::sync::watch;
 
@@ -34,6 +40,7 @@ use crate::{
     assignment,
     attempt_orders::AttemptOrders,
     chain::Chain,
+    ends::Ends,
     failure::SubtaskError,
     known::KnownPieces,
     meter::{Meter, Spent},
@@ -47,9 +54,17 @@ const PIECES_MAX: usize = 64;
 /// The state of the actor. What it remembers is in the chain, which freezes it.
 pub(crate) struct EnumeratorSubtask {
     pub(crate) table: String,
+    pub(crate) source: OperatorId,
     pub(crate) enumerator: Arc<dyn Enumerator>,
     /// Splits of a checkpoint that was taken without an enumerator.
     pub(crate) former: Vec<SplitProgress>,
+    /// The splits that the source's subtasks begin with, where pieces follow one another.
+    pub(crate) dealt: Vec<SplitAssignment>,
+    pub(crate) ends: Ends,
+    /// Has the manifests of complete checkpoints.
+    pub(crate) store: CheckpointStore,
+    /// The manifest of the newest one.
+    pub(crate) complete: watch::Receiver<Option<ManifestRef>>,
     /// How many subtasks the source has.
     pub(crate) subtasks: u32,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
@@ -66,9 +81,11 @@ impl EnumeratorSubtask {
         }
         self.chain.observe_state()?;
         self.go_on_from_former()?;
+        let dealt = std::mem::take(&mut self.dealt);
+        Ends::begin(self.source, &dealt, self.known());
         while self.look().await?.is_some()
             && let Some(interval) = self.enumerator.interval()
-            && self.attending(tokio::time::sleep(interval)).await?.is_some()
+            && self.pause(interval).await?.is_some()
         {}
         self.chain.finish(None).await?;
         self.chain.attend_on(None).await
@@ -108,6 +125,12 @@ impl EnumeratorSubtask {
         if listing == Listing::First || enumerator.interval().is_some() {
             let Some(listed) = self.attending(enumerator.list(listing)).await? else { return Ok(None) };
             let mut new = listed.map_err(|source| self.failed(source))?;
+            if enumerator.awaits_ends() {
+                let Some(()) = self.assign_following(enumerator.as_ref(), &new, listing).await? else {
+                    return Ok(None);
+                };
+                return self.settle().await;
+            }
             new.retain(|piece| !self.known().contains(&piece.name));
             let assigned = match enumerator.cuts_together() {
                 true => self.assign_together(enumerator.as_ref(), &new, listing).await?,
@@ -132,12 +155,7 @@ impl EnumeratorSubtask {
         if new.is_empty() {
             return Ok(Some(()));
         }
-        let Some(cut) = self.attending(enumerator.cut(new, listing)).await? else { return Ok(None) };
-        let cut = cut.map_err(|source| self.failed(source))?;
-        if cut.len() != new.len() {
-            let reason = format!("{} pieces were cut into splits of {}", new.len(), cut.len());
-            return Err(SubtaskError::Assignment { reason });
-        }
+        let Some(cut) = self.cut_together(enumerator, new, listing).await? else { return Ok(None) };
         self.chain.ready(None).await?;
         // Nothing may be awaited from here on, not even credit.
         self.chain.set_idle(false)?;
@@ -147,6 +165,118 @@ impl EnumeratorSubtask {
         }
         self.known().set_listed();
         Ok(Some(()))
+    }
+
+    /// The splits of pieces. `None` if the source was stopped.
+    async fn cut_together(
+        &mut self,
+        enumerator: &dyn Enumerator,
+        pieces: &[Piece],
+        listing: Listing,
+    ) -> Result<Option<Vec<Vec<Split>>>, SubtaskError> {
+        let Some(cut) = self.attending(enumerator.cut(pieces, listing)).await? else { return Ok(None) };
+        let cut = cut.map_err(|source| self.failed(source))?;
+        if cut.len() != pieces.len() {
+            let reason = format!("{} pieces were cut into splits of {}", pieces.len(), cut.len());
+            return Err(SubtaskError::Assignment { reason });
+        }
+        Ok(Some(cut))
+    }
+
+    /// Assigns what a listing has that waits for nothing, and tells subtasks which ends they need not hold any more. `None` if
+    /// the source was stopped.
+    async fn assign_following(
+        &mut self,
+        enumerator: &dyn Enumerator,
+        listed: &[Piece],
+        listing: Listing,
+    ) -> Result<Option<()>, SubtaskError> {
+        let Self { ends, chain, .. } = self;
+        // The first listing decides of all whether anything of it is read.
+        let new = match listing {
+            Listing::First => listed.to_vec(),
+            Listing::Later => ends.ready(listed, known(chain)),
+        };
+        let Some(cut) = self.cut_together(enumerator, &new, listing).await? else { return Ok(None) };
+        self.chain.ready(None).await?;
+        // Nothing may be awaited from here on, not even credit.
+        let Self { ends, chain, subtasks, .. } = self;
+        let pieces = known(chain);
+        for (piece, _) in new.iter().zip(&cut).filter(|(_, splits)| splits.is_empty()) {
+            pieces.insert(&piece.name);
+            pieces.set_ended(&piece.name);
+        }
+        let ready = ends.ready(listed, pieces);
+        let splits = |piece: &Piece| new.iter().zip(&cut).find(|(cut, _)| cut.name == piece.name);
+        let mut assigned = Vec::new();
+        for (piece, splits) in ready.iter().filter_map(splits) {
+            if pieces.insert(&piece.name) {
+                let splits = splits.iter().cloned().map(SplitProgress::unread);
+                assigned.extend(splits.map(|split| (pieces.next_subtask(*subtasks), Some(split))));
+            }
+        }
+        assigned.extend(ends.settled(listed, pieces).into_iter().map(|(subtask, split)| (subtask, Some(split))));
+        pieces.set_listed();
+        if !assigned.is_empty() {
+            self.chain.set_idle(false)?;
+            self.begin()?;
+            for part in assigned.chunks(PIECES_MAX) {
+                self.send(part)?;
+            }
+        }
+        self.chain.observe_state()?;
+        Ok(Some(()))
+    }
+
+    /// Waits until the next listing is due: after an interval, or when an end has become known for which something waits.
+    /// `None` if the source was stopped.
+    async fn pause(&mut self, interval: Duration) -> Result<Option<()>, SubtaskError> {
+        let mut passed = pin!(tokio::time::sleep(interval));
+        loop {
+            if self.ends.is_awaited() && self.learn_ends().await? {
+                return Ok(Some(()));
+            }
+            let (mut complete, is_awaited) = (self.complete.clone(), self.ends.is_awaited());
+            let told = async move {
+                if !is_awaited || complete.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let next = async {
+                tokio::select! {
+                    biased;
+                    () = passed.as_mut() => true,
+                    () = told => false,
+                }
+            };
+            match self.attending(next).await? {
+                None => return Ok(None),
+                Some(true) => return Ok(Some(())),
+                Some(false) => {}
+            }
+        }
+    }
+
+    /// Reads which splits have ended from the newest complete checkpoint, unless that was done. Returns whether any end is new.
+    /// If it cannot be read, the next one may be.
+    async fn learn_ends(&mut self) -> Result<bool, SubtaskError> {
+        if !self.complete.has_changed().unwrap_or(false) {
+            return Ok(false);
+        }
+        let Some(manifest) = self.complete.borrow_and_update().clone() else { return Ok(false) };
+        let store = self.store.clone();
+        let read = async move { (store.get_manifest(&manifest).await, manifest.checkpoint) };
+        match self.attending(read).await? {
+            Some((Ok(manifest), _)) => {
+                let Self { source, ends, chain, .. } = self;
+                Ok(ends.learn(*source, &manifest, known(chain)))
+            }
+            Some((Err(error), checkpoint)) => {
+                tracing::warn!(table = self.table, %error, "could not read from {checkpoint} which splits have ended");
+                Ok(false)
+            }
+            None => Ok(false),
+        }
     }
 
     /// Tells all subtasks that assignments begin.
@@ -239,10 +369,14 @@ impl EnumeratorSubtask {
     }
 
     fn known(&mut self) -> &mut KnownPieces {
-        self.chain.known().expect("the head of an enumerator's chain remembers")
+        known(&mut self.chain)
     }
 
     fn failed(&self, source: ConnectorError) -> SubtaskError {
         SubtaskError::Connector { table: self.table.clone(), source }
     }
+}
+
+fn known(chain: &mut Chain) -> &mut KnownPieces {
+    chain.known().expect("the head of an enumerator's chain remembers")
 }

@@ -1,6 +1,7 @@
 //! Which pieces of a table its enumerator has found: for ever, so that none is read twice.
 //!
-//! A piece is known by the 128-bit xxh3 of its name, 16 bytes whatever the name's length. The hashes are state like that of
+//! A piece is known by the 128-bit xxh3 of its name, 16 bytes whatever the name's length. Its end is known by another, where
+//! pieces follow one another. The hashes are state like that of
 //! an operator: batches that never change. A checkpoint uploads those that are new, and refers to all others again; small
 //! batches become larger ones, each hash a few times. So a checkpoint costs what is new, however much there was before.
 
@@ -22,6 +23,8 @@ const PIECES: &str = "pieces";
 const ASSIGNED: &str = "assigned";
 /// The value that says that the first listing is known. Checkpoints of releases that had no need of it lack it.
 const LISTED: &str = "listed";
+/// What stands before the name of a piece in what is hashed for its end. No piece's name begins with it.
+const END: &str = "\0end ";
 const HASH_BYTES: i32 = 16;
 /// Batches that exceed this together stay apart, as a segment of a state file is not larger.
 const MERGED_BYTES_MAX: usize = 1 << 20;
@@ -77,6 +80,16 @@ impl KnownPieces {
             self.new.push(hash);
         }
         is_new
+    }
+
+    /// Whether the end of a piece is known.
+    pub(crate) fn has_ended(&self, name: &str) -> bool {
+        self.contains(&format!("{END}{name}"))
+    }
+
+    /// A piece was read to its end. Returns whether that was not known.
+    pub(crate) fn set_ended(&mut self, name: &str) -> bool {
+        self.insert(&format!("{END}{name}"))
     }
 
     /// The listing that is next.

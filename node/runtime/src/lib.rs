@@ -17,15 +17,19 @@ mod checks;
 mod collect;
 mod context;
 mod deploy;
+mod ends;
 mod enumerator;
 mod failure;
 mod gate;
+mod held;
+mod home;
 mod known;
 mod measures;
 mod meter;
 mod pacing;
 mod portion;
 mod publish;
+mod queryable;
 mod readers;
 mod replay;
 mod rolling;
@@ -45,6 +49,7 @@ pub use context::RuntimeContext;
 pub use measures::{AttemptMeasures, ChainMeasures};
 pub use meter::SplitCounts;
 pub use publish::{commit, discard, discover};
+pub use queryable::{QueryableTables, TableAnswer, TableRefusal, TableRequest, merge_answers};
 
 #[cfg(test)]
 mod tests;

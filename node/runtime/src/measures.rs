@@ -147,6 +147,8 @@ impl ChainMeasures {
             let sum = self.backlog.get_or_insert_default();
             sum.records += new.records;
             sum.unreachable += new.unreachable;
+            sum.throttled += new.throttled;
+            sum.behind = sum.behind.max(new.behind);
         }
         if let Some(splits) = &mut self.splits {
             let new = meter.splits();

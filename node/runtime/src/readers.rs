@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use thalweg_connectors::{ConnectorError, LaterSplit, Read, Source, SplitReader};
+use thalweg_connectors::{ConnectorError, LaterSplit, Read, Source, SplitReader, Successor};
 use thalweg_types::{Split, SplitId, Watermark, checkpoint::SplitState};
 
 use crate::meter::SplitCounts;
@@ -46,6 +46,8 @@ pub(crate) struct Answered {
     /// Number of the split.
     pub(crate) split: usize,
     pub(crate) read: Read,
+    /// What goes on where the split has ended.
+    pub(crate) successors: Vec<Successor>,
 }
 
 /// A split at the position after all that it gave.
@@ -104,6 +106,12 @@ impl Readers {
         let waiting = sequences.into_iter().map(|sequence| sequence.into_iter().filter(is_left).collect());
         self.waiting.extend(waiting);
         self.open_sequences();
+    }
+
+    /// The number of a split that has ended and is not forgotten.
+    pub(crate) fn ended(&self, id: &SplitId) -> Option<usize> {
+        let is_it = |(_, placed): &(&usize, &PlacedSplit)| placed.id == *id && placed.state == SplitState::Finished;
+        self.splits.iter().find(is_it).map(|(split, _)| *split)
     }
 
     /// Forgets a finished split.
@@ -225,6 +233,7 @@ impl Readers {
             Read::End => SplitState::Finished,
         };
         self.finished += usize::from(state == SplitState::Finished);
+        let successors = if state == SplitState::Finished { reader.successors() } else { Vec::new() };
         if let Some(placed) = self.splits.get_mut(&split) {
             (placed.at, placed.state) = (reader.later_position(), state);
         }
@@ -238,7 +247,7 @@ impl Readers {
                 self.open_sequences();
             }
         }
-        Ok(Answered { split, read })
+        Ok(Answered { split, read, successors })
     }
 
     fn open_sequences(&mut self) {

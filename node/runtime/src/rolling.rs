@@ -8,32 +8,31 @@
 //!                                       old enough, at a barrier or the end: --> the sealing writes them, in this checkpoint
 //! ```
 //!
-//! At a barrier, rows are only handed over: the sealing writes them beside the record path, or they stay state.
+//! Each partition's rows are large or old enough for themselves (`held`). At a barrier, rows are only handed over: the
+//! sealing writes them beside the record path, or they stay state.
 //!
 //! So an open part needs no bytes that could be continued later. A restored sink has the rows themselves, whatever
-//! the format, the destination and the parallelism. Held rows are uploaded once, in one batch per checkpoint; a long
-//! list of batches is merged.
+//! the format, the destination and the parallelism.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
-use thalweg_connectors::{ConnectorError, Rollover, Sealing, SinkWriter, Written};
-use thalweg_keyed_state::{FrozenState, StateBatch};
-use thalweg_types::{CheckpointId, Fault, KeyGroup, seam::Clock};
+use arrow::array::RecordBatch;
+use thalweg_connectors::{ConnectorError, Sealing, SinkWriter, Written};
+use thalweg_keyed_state::FrozenState;
+use thalweg_types::{CheckpointId, Fault, OperatorId, Watermark, seam::Clock};
 
-/// The table of the state that holds the rows.
-const HELD: &str = "held";
-/// The value of the state that says when the first held row came, in milliseconds since the Unix epoch.
-const SINCE: &str = "held-since-millis";
-/// Rows since the last barrier are concatenated when they take this many bytes, so that little is left to copy at the
-/// barrier.
-const FRESH_BYTES_MAX: usize = 4 << 20;
-/// Batches that together take more bytes are not merged.
-const MERGED_BYTES_MAX: usize = 8 << 20;
+use crate::{
+    held::{Held, held_rows, not_kept},
+    home::Home,
+};
+
+/// What the names of the writer's own values begin with, in the state.
+const OF_WRITER: &str = "writer/";
 
 /// The writer of a table, and the rows that it has not been given yet.
 pub(crate) struct RollingSink {
     writer: Box<dyn SinkWriter>,
+    home: Arc<Home>,
     held: Option<Held>,
     /// Bytes that were sealed for checkpoints which are not known to be complete. If one of them is aborted, the next one has its
     /// rows too, and all are published at once.
@@ -60,25 +59,6 @@ pub(crate) enum Fill {
     Full,
 }
 
-/// Rows of parts that stay open over checkpoints.
-struct Held {
-    rollover: Rollover,
-    /// The key group of the rows in a checkpoint, one that the subtask owns.
-    group: KeyGroup,
-    /// Concatenated batches: those at the last barrier, and those made since.
-    frozen: Vec<StateBatch>,
-    /// Batches that are not concatenated yet.
-    fresh: Vec<RecordBatch>,
-    fresh_bytes: usize,
-    bytes: usize,
-    /// When the first held row came, since the Unix epoch. Restores keep it, so a part's age is measured by the wall
-    /// clock of the first holder.
-    since: Duration,
-    /// The Unix time at the zero of the monotonic clock. Adding to it makes ages independent of later changes of the
-    /// wall clock.
-    unix_start: Duration,
-}
-
 impl RollingSink {
     /// Creates a sink with the rows that it held in a checkpoint.
     ///
@@ -86,32 +66,46 @@ impl RollingSink {
     /// If there are such rows but the writer's parts end at each checkpoint. A job's tables never change, so the rows
     /// do not belong to this table and must not be written to it.
     pub(crate) fn new(
-        writer: Box<dyn SinkWriter>,
-        group: KeyGroup,
+        mut writer: Box<dyn SinkWriter>,
+        home: Home,
         states: &[FrozenState],
         clock: &dyn Clock,
     ) -> Result<Self, ConnectorError> {
-        let restored: Vec<StateBatch> = states.iter().flat_map(|state| state.table(HELD)).cloned().collect();
-        let Some(rollover) = writer.rollover() else {
-            return if restored.is_empty() { Ok(Self::of(writer, None)) } else { Err(not_open()) };
+        let own = |state: &FrozenState| -> BTreeMap<String, i64> {
+            let values = state.values.iter();
+            values.filter_map(|(key, value)| Some((key.strip_prefix(OF_WRITER)?.to_owned(), *value))).collect()
         };
-        let bytes = restored.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
-        let now = clock.unix_time();
-        let unix_start = now.saturating_sub(clock.monotonic());
-        let sinces = states.iter().filter_map(|state| state.values.get(SINCE)).filter_map(|at| u64::try_from(*at).ok());
-        let since = sinces.min().map_or(now, |at| Duration::from_millis(at).min(now));
-        let (fresh, fresh_bytes) = (Vec::new(), 0);
-        let held = Held { rollover, group, frozen: restored, fresh, fresh_bytes, bytes, since, unix_start };
-        Ok(Self::of(writer, Some(held)))
-    }
-
-    fn of(writer: Box<dyn SinkWriter>, held: Option<Held>) -> Self {
-        Self { writer, held, unconfirmed: Vec::new() }
+        let former: Vec<BTreeMap<String, i64>> = states.iter().map(own).filter(|own| !own.is_empty()).collect();
+        if !former.is_empty() {
+            writer.restore(&former, &|group| home.owns(group));
+        }
+        let home = Arc::new(home);
+        let held = match writer.rollover() {
+            Some(rollover) => Some(Held::new(rollover, home.clone(), states, (&*writer, clock))?),
+            None if held_rows(states).next().is_some() => return Err(not_open()),
+            None => None,
+        };
+        Ok(Self { writer, home, held, unconfirmed: Vec::new() })
     }
 
     /// The faults of rows that the writer cannot write.
     pub(crate) fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
         self.writer.unfit(batch)
+    }
+
+    /// Whether the writer sets these rows aside itself.
+    pub(crate) fn keeps_unfit(&self) -> bool {
+        self.writer.keeps_unfit()
+    }
+
+    /// Lets the writer set rows aside.
+    pub(crate) async fn set_aside(
+        &mut self,
+        operator: (OperatorId, &str),
+        rows: &RecordBatch,
+        faults: &[Fault],
+    ) -> Result<(), ConnectorError> {
+        self.writer.set_aside(operator, rows, faults).await
     }
 
     /// Rows of the last batch that the writer has not written, since they are unfit. Told once.
@@ -135,17 +129,24 @@ impl RollingSink {
         }
     }
 
-    /// Takes rows, and writes all held ones once they are large enough.
+    /// All rows with an earlier event time have come.
+    pub(crate) fn on_watermark(&mut self, watermark: Watermark) {
+        self.writer.on_watermark(watermark);
+    }
+
+    /// Takes rows, and writes the held ones of partitions that are large enough.
     pub(crate) async fn write(&mut self, batch: &RecordBatch, now: Duration) -> Result<(), ConnectorError> {
-        let Some(held) = &mut self.held else { return self.writer.write(batch).await };
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        if held.is_empty() {
-            held.since = now + held.unix_start;
+        let batch = self.writer.arrive(batch, &|row| self.home.group_of(batch, row))?;
+        let Some(held) = &mut self.held else { return self.writer.write(&batch).await };
+        held.keep(&batch, &*self.writer, now)?;
+        let large = held.take_large(&*self.writer)?;
+        for rows in large {
+            self.writer.write(&rows).await?;
         }
-        held.keep(batch).map_err(|error| not_kept(&error))?;
-        if held.bytes as u64 >= held.rollover.bytes { self.pour().await } else { Ok(()) }
+        Ok(())
     }
 
     /// Seals the output of a checkpoint.
@@ -166,89 +167,32 @@ impl RollingSink {
         self.seal_held(now, true).await
     }
 
+    /// `is_end` seals everything.
     async fn seal_held(&mut self, now: Duration, is_end: bool) -> Result<Sealing, ConnectorError> {
-        match self.held.as_mut().filter(|held| is_end || held.is_over(now)) {
-            Some(held) => self.writer.seal_with(held.take()).await,
-            None => self.writer.seal().await,
-        }
+        let complete = self.writer.completing(is_end);
+        let Some(held) = &mut self.held else { return self.writer.seal().await };
+        let rows = if is_end { held.take() } else { held.take_due(&complete, &*self.writer, now)? };
+        if rows.is_empty() { self.writer.seal().await } else { self.writer.seal_with(rows).await }
     }
 
-    /// The held rows at a barrier, after `seal`. `None` if the sink never holds rows.
+    /// The held rows and the writer's own values at a barrier, after `seal`. `None` if the sink never has any.
     pub(crate) fn freeze(&mut self) -> Result<Option<FrozenState>, ConnectorError> {
-        let Some(held) = &mut self.held else { return Ok(None) };
-        held.freeze().map(Some).map_err(|error| not_kept(&error))
+        let own = self.writer.freeze();
+        if self.held.is_none() && own.is_empty() {
+            return Ok(None);
+        }
+        let mut frozen = match &mut self.held {
+            Some(held) => held.freeze().map_err(|error| not_kept(&error))?,
+            None => FrozenState::default(),
+        };
+        frozen.values.extend(own.into_iter().map(|(key, value)| (format!("{OF_WRITER}{key}"), value)));
+        Ok(Some(frozen))
     }
 
     /// Bytes of the held rows.
     pub(crate) fn state_bytes(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.bytes)
+        self.held.as_ref().map_or(0, Held::bytes)
     }
-
-    /// Writes all held rows, in order.
-    async fn pour(&mut self) -> Result<(), ConnectorError> {
-        let Some(held) = &mut self.held else { return Ok(()) };
-        for rows in held.take() {
-            self.writer.write(&rows).await?;
-        }
-        Ok(())
-    }
-}
-
-impl Held {
-    fn is_empty(&self) -> bool {
-        self.frozen.is_empty() && self.fresh.is_empty()
-    }
-
-    fn is_over(&self, now: Duration) -> bool {
-        let is_old = self.rollover.age.is_some_and(|age| (now + self.unix_start).saturating_sub(self.since) >= age);
-        !self.is_empty() && (is_old || self.bytes as u64 >= self.rollover.bytes)
-    }
-
-    fn keep(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let bytes = batch.get_array_memory_size();
-        self.bytes += bytes;
-        self.fresh_bytes += bytes;
-        self.fresh.push(batch.clone());
-        if self.fresh_bytes >= FRESH_BYTES_MAX { self.settle() } else { Ok(()) }
-    }
-
-    /// Takes all held rows, in order.
-    fn take(&mut self) -> Vec<RecordBatch> {
-        (self.bytes, self.fresh_bytes) = (0, 0);
-        let frozen = std::mem::take(&mut self.frozen).into_iter().map(|batch| batch.rows);
-        frozen.chain(std::mem::take(&mut self.fresh)).collect()
-    }
-
-    fn freeze(&mut self) -> Result<FrozenState, ArrowError> {
-        self.settle()?;
-        let mut frozen = FrozenState::default();
-        if !self.is_empty() {
-            let since = i64::try_from(self.since.as_millis()).unwrap_or(i64::MAX);
-            frozen.values.insert(SINCE.to_owned(), since);
-        }
-        frozen.extend(HELD, self.frozen.iter().cloned());
-        Ok(frozen)
-    }
-
-    /// Concatenates the fresh batches.
-    fn settle(&mut self) -> Result<(), ArrowError> {
-        let Some(first) = self.fresh.first() else { return Ok(()) };
-        let group = self.group;
-        let state_batch = |rows: RecordBatch| StateBatch::new(vec![group; rows.num_rows()].into(), rows);
-        let rows = concat_batches(&first.schema(), &self.fresh)?;
-        self.fresh.clear();
-        // Slices of a larger batch were each counted with the whole batch's bytes.
-        self.bytes = self.bytes - std::mem::take(&mut self.fresh_bytes) + rows.get_array_memory_size();
-        self.frozen.push(state_batch(rows));
-        if let Some((before, after)) = StateBatch::shorten(&mut self.frozen, MERGED_BYTES_MAX, state_batch)? {
-            self.bytes = self.bytes + after - before;
-        }
-        Ok(())
-    }
-}
-
-fn not_kept(error: &ArrowError) -> ConnectorError {
-    ConnectorError::Data { attempted: "keep rows of open parts".to_owned(), reason: error.to_string() }
 }
 
 fn not_open() -> ConnectorError {
@@ -258,16 +202,20 @@ fn not_open() -> ConnectorError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use arrow::{
-        array::Int64Array,
-        datatypes::{DataType, Field, Schema},
+        array::{AsArray as _, Int64Array},
+        datatypes::{DataType, Field, Int64Type, Schema},
     };
     use async_trait::async_trait;
     use serde_json::Value;
 
     use super::*;
+    use crate::held::{FRESH_BYTES_MAX, HELD, MERGED_BYTES_MAX, SINCE};
+    use thalweg_connectors::Rollover;
+    use thalweg_keyed_state::StateBatch;
+    use thalweg_types::KeyGroup;
 
     const AGE: Duration = Duration::from_secs(10);
 
@@ -305,7 +253,8 @@ mod tests {
         }
 
         fn rollover(&self) -> Option<Rollover> {
-            Some(Rollover { bytes: 64 << 20, age: Some(AGE) })
+            let (inactivity, check) = (None, Duration::ZERO);
+            Some(Rollover { bytes: 64 << 20, held_bytes: 64 << 20, age: Some(AGE), inactivity, check })
         }
     }
 
@@ -327,7 +276,7 @@ mod tests {
     fn rows_of_open_parts_are_refused_by_a_table_that_has_none() {
         let mut state = FrozenState::default();
         let new = |state: &FrozenState| {
-            RollingSink::new(Box::new(Ending), KeyGroup(0), std::slice::from_ref(state), &At(0, 0))
+            RollingSink::new(Box::new(Ending), Home::any(KeyGroup(0)), std::slice::from_ref(state), &At(0, 0))
         };
         assert!(new(&state).is_ok());
         state.extend(HELD, [StateBatch::new(vec![KeyGroup(0); 2].into(), rows(2))]);
@@ -337,7 +286,7 @@ mod tests {
     fn sink(states: &[FrozenState], at: &At) -> (RollingSink, Arc<Mutex<usize>>) {
         let written = Arc::default();
         let writer = Box::new(Counting(Arc::clone(&written)));
-        (RollingSink::new(writer, KeyGroup(3), states, at).unwrap(), written)
+        (RollingSink::new(writer, Home::any(KeyGroup(3)), states, at).unwrap(), written)
     }
 
     fn rows(count: i64) -> RecordBatch {
@@ -372,8 +321,8 @@ mod tests {
         for _ in 0..40 {
             sink.write(&rows(64 << 10), Duration::ZERO).await.unwrap();
         }
-        let held = sink.held.as_ref().unwrap();
-        assert!(held.fresh_bytes < FRESH_BYTES_MAX && held.frozen.len() >= 4);
+        let (fresh, frozen) = sink.held.as_ref().unwrap().fresh_and_frozen();
+        assert!(fresh < FRESH_BYTES_MAX && frozen >= 4);
         let (_, state) = barrier(&mut sink, 1).await;
         let sizes = state.table(HELD).iter().map(|batch| batch.rows.get_array_memory_size());
         assert!(sizes.max() <= Some(MERGED_BYTES_MAX + FRESH_BYTES_MAX));
@@ -408,5 +357,214 @@ mod tests {
             assert_eq!(barrier(&mut third, 16).await.0, 0);
             assert_eq!(barrier(&mut third, 17).await.0, 3);
         }
+    }
+
+    /// A writer whose rows lie in partitions by the tens of their number. The sealing returns the numbers.
+    struct ByTens(Rollover, Vec<i64>);
+
+    #[async_trait]
+    impl SinkWriter for ByTens {
+        async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
+            self.1.extend(batch.column(0).as_primitive::<Int64Type>().values());
+            Ok(())
+        }
+
+        async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+            let written = std::mem::take(&mut self.1);
+            Ok(Box::pin(async move { Ok(vec![Value::from(written)]) }))
+        }
+
+        fn partitions(&self, rows: &RecordBatch) -> Result<Option<BTreeMap<String, Vec<u32>>>, ConnectorError> {
+            let mut found: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+            for (value, row) in rows.column(0).as_primitive::<Int64Type>().values().iter().zip(0..) {
+                found.entry((value / 10).to_string()).or_default().push(row);
+            }
+            Ok(Some(found))
+        }
+
+        fn rollover(&self) -> Option<Rollover> {
+            Some(self.0)
+        }
+    }
+
+    fn by_tens(rollover: Rollover, states: &[FrozenState], at: &At) -> RollingSink {
+        RollingSink::new(Box::new(ByTens(rollover, Vec::new())), Home::any(KeyGroup(3)), states, at).unwrap()
+    }
+
+    async fn write(sink: &mut RollingSink, values: &[i64], second: u64) {
+        let schema = Schema::new(vec![Field::new("a", DataType::Int64, false)]);
+        let rows = RecordBatch::try_new(schema.into(), vec![Arc::new(Int64Array::from(values.to_vec()))]).unwrap();
+        sink.write(&rows, Duration::from_secs(second)).await.unwrap();
+    }
+
+    const BY_AGE: Rollover = Rollover {
+        bytes: 1 << 20,
+        held_bytes: 64 << 20,
+        age: Some(AGE),
+        inactivity: Some(Duration::from_secs(4)),
+        check: Duration::ZERO,
+    };
+
+    #[tokio::test]
+    async fn each_partition_is_old_enough_for_itself() {
+        let mut sink = by_tens(BY_AGE, &[], &At(0, 1000));
+        write(&mut sink, &[1, 11, 21, 2], 0).await;
+        write(&mut sink, &[12, 3], 3).await;
+        assert_eq!(barrier(&mut sink, 3).await.0, serde_json::json!([]), "all stay");
+        write(&mut sink, &[13, 4], 4).await;
+        assert_eq!(barrier(&mut sink, 4).await.0, serde_json::json!([21]), "no row came for 4 s");
+        write(&mut sink, &[5], 7).await;
+        let (sealed, state) = barrier(&mut sink, 8).await;
+        assert_eq!(sealed, serde_json::json!([11, 12, 13]), "in their order");
+        assert_eq!(state.values["held-since-millis/0"], 1_000_000);
+        assert_eq!(state.values["held-last-millis/0"], 1_007_000);
+        assert_eq!(state.values.len(), 2, "nothing else is held");
+
+        // By another process, which goes on counting.
+        let mut restored = by_tens(BY_AGE, &[state], &At(50, 1009));
+        write(&mut restored, &[31], 50).await;
+        assert_eq!(barrier(&mut restored, 50).await.0, serde_json::json!([]));
+        let (sealed, state) = barrier(&mut restored, 51).await;
+        assert_eq!(sealed, serde_json::json!([1, 2, 3, 4, 5]), "10 s old");
+        assert_eq!(state.table(HELD).iter().map(|batch| batch.rows.num_rows()).sum::<usize>(), 1);
+        let sealing = restored.seal_all(Duration::from_secs(51)).await.unwrap();
+        assert_eq!(sealing.await.unwrap(), [serde_json::json!([31])], "the end");
+    }
+
+    /// Earlier releases had one time for the rows of all partitions.
+    #[tokio::test]
+    async fn rows_of_a_state_without_partitions_are_as_old_as_all_of_it() {
+        let mut first = by_tens(BY_AGE, &[], &At(0, 1000));
+        write(&mut first, &[1, 11], 0).await;
+        let (_, mut state) = barrier(&mut first, 1).await;
+        state.values = BTreeMap::from([(SINCE.to_owned(), 1_000_000)]);
+        let mut restored = by_tens(Rollover { inactivity: None, ..BY_AGE }, &[state], &At(0, 1008));
+        write(&mut restored, &[21], 1).await;
+        assert_eq!(barrier(&mut restored, 1).await.0, serde_json::json!([]));
+        assert_eq!(barrier(&mut restored, 2).await.0, serde_json::json!([1, 11]), "10 s old");
+    }
+
+    /// A writer that says at each seal that the partition is complete up to which the watermark has come.
+    struct Completing(ByTens, Vec<String>, BTreeMap<String, i64>);
+
+    #[async_trait]
+    impl SinkWriter for Completing {
+        async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
+            self.0.write(batch).await
+        }
+
+        async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+            self.0.seal().await
+        }
+
+        fn partitions(&self, rows: &RecordBatch) -> Result<Option<BTreeMap<String, Vec<u32>>>, ConnectorError> {
+            self.0.partitions(rows)
+        }
+
+        fn rollover(&self) -> Option<Rollover> {
+            self.0.rollover()
+        }
+
+        fn on_watermark(&mut self, watermark: Watermark) {
+            self.1.push(watermark.0.to_string());
+        }
+
+        fn completing(&mut self, _is_end: bool) -> Vec<String> {
+            std::mem::take(&mut self.1)
+        }
+
+        fn freeze(&self) -> BTreeMap<String, i64> {
+            self.2.clone()
+        }
+
+        fn restore(&mut self, former: &[BTreeMap<String, i64>], _owns: &dyn Fn(KeyGroup) -> bool) {
+            former.iter().for_each(|former| self.2.extend(former.clone()));
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_of_a_complete_partition_are_not_held_and_the_writers_values_are_state() {
+        let new = |own: &[(&str, i64)], states: &[FrozenState]| {
+            let own = own.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
+            let writer = Completing(ByTens(BY_AGE, Vec::new()), Vec::new(), own);
+            RollingSink::new(Box::new(writer), Home::any(KeyGroup(3)), states, &At(0, 1000)).unwrap()
+        };
+        let mut sink = new(&[("p=1", 7)], &[]);
+        write(&mut sink, &[1, 11, 2], 0).await;
+        sink.on_watermark(Watermark(0));
+        let (sealed, state) = barrier(&mut sink, 0).await;
+        assert_eq!(sealed, serde_json::json!([1, 2]));
+        assert_eq!(state.values["writer/p=1"], 7);
+        let mut restored = new(&[], &[state]);
+        sink.on_watermark(Watermark(9));
+        assert_eq!(barrier(&mut restored, 1).await.1.values["writer/p=1"], 7);
+    }
+
+    /// What is held moves with its key group, and so does what the writer knows of it.
+    #[tokio::test]
+    async fn rows_that_are_routed_by_key_are_state_of_their_key_group() {
+        let groups: Vec<KeyGroup> = (0..8).map(KeyGroup).collect();
+        let home = Home::keyed(0, &groups, 8);
+        let mut sink = RollingSink::new(Box::new(ByTens(BY_AGE, Vec::new())), home.clone(), &[], &At(0, 1000)).unwrap();
+        write(&mut sink, &[1, 11, 2, 12, 31], 0).await;
+        let (_, state) = barrier(&mut sink, 1).await;
+        let held = &state.table(HELD)[0];
+        let expected: Vec<KeyGroup> = (0..5).filter_map(|row| home.group_of(&held.rows, row)).collect();
+        assert_eq!(held.key_groups(), expected);
+        assert!(expected.iter().any(|group| *group != expected[0]), "{expected:?}");
+    }
+
+    #[tokio::test]
+    async fn ages_are_looked_at_no_more_often_than_the_table_says() {
+        let mut sink = by_tens(Rollover { check: Duration::from_secs(60), ..BY_AGE }, &[], &At(0, 1000));
+        assert_eq!(barrier(&mut sink, 1).await.0, serde_json::json!([]));
+        write(&mut sink, &[1], 2).await;
+        assert_eq!(barrier(&mut sink, 60).await.0, serde_json::json!([]));
+        assert_eq!(barrier(&mut sink, 61).await.0, serde_json::json!([1]));
+    }
+
+    #[tokio::test]
+    async fn a_large_partition_is_written_and_the_others_stay() {
+        let mut sink = by_tens(Rollover { bytes: 3000, ..BY_AGE }, &[], &At(0, 1000));
+        write(&mut sink, &[11, 12], 0).await;
+        write(&mut sink, &[1; 200], 0).await;
+        write(&mut sink, &[2; 200], 1).await;
+        write(&mut sink, &[13], 1).await;
+        let (sealed, state) = barrier(&mut sink, 1).await;
+        assert_eq!(sealed, serde_json::json!([vec![1; 200], vec![2; 200]].concat()));
+        let left: Vec<i64> = state.table(HELD).iter().flat_map(|batch| numbers(&batch.rows)).collect();
+        assert_eq!(left, [11, 12, 13]);
+        assert!(sink.state_bytes() < 3000);
+    }
+
+    fn numbers(rows: &RecordBatch) -> Vec<i64> {
+        rows.column(0).as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_by_the_partitions_that_got_rows_least_recently() {
+        let mut sink = by_tens(Rollover { held_bytes: 8000, ..BY_AGE }, &[], &At(0, 1000));
+        for partition in 0..20i64 {
+            write(&mut sink, &[10 * partition; 100], u64::try_from(partition).unwrap() / 10).await;
+            assert!(sink.state_bytes() < 8000, "{}", sink.state_bytes());
+        }
+        let (sealed, state) = barrier(&mut sink, 2).await;
+        let written: Vec<i64> = sealed.as_array().unwrap().iter().filter_map(Value::as_i64).collect();
+        let left: Vec<i64> = state.table(HELD).iter().flat_map(|batch| numbers(&batch.rows)).collect();
+        assert!(written.first() == Some(&0) && !written.is_empty() && written.iter().max() < left.iter().min());
+        assert_eq!(written.len() + left.len(), 2000);
+    }
+
+    #[tokio::test]
+    async fn batches_without_rows_of_a_due_partition_are_not_made_anew() {
+        let mut sink = by_tens(BY_AGE, &[], &At(0, 1000));
+        write(&mut sink, &[1, 2], 0).await;
+        let (_, before) = barrier(&mut sink, 0).await;
+        write(&mut sink, &[11], 1).await;
+        barrier(&mut sink, 1).await;
+        write(&mut sink, &[3], 4).await;
+        let (sealed, after) = barrier(&mut sink, 5).await;
+        assert_eq!(sealed, serde_json::json!([11]));
+        assert!(before.table(HELD)[0].is_same(&after.table(HELD)[0]));
     }
 }

@@ -10,14 +10,22 @@
 //!
 //! Where an enumerator assigns the splits (`Assigned`), they are the rows of the subtask's only input. The barrier comes by
 //! that input, too, and not by order: so a split is assigned on the same side of it here and in the enumerator's memory.
+//!
+//! Where splits follow one another (`ends`), one that has ended stays in the position until the enumerator has taken note of
+//! that, and holds the watermark until what follows is assigned: those rows may be as early as its last ones. What follows
+//! begins here, at once, if all before it have ended here.
 
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
-use thalweg_connectors::{DeadLetter, Read};
+use thalweg_connectors::{DeadLetter, Read, Successor};
 use thalweg_exchange::{Carried, Element};
 use thalweg_flow::{Alignment, SplitWatermarks};
-use thalweg_types::{OperatorId, Split, Watermark, checkpoint::SplitProgress};
+use thalweg_types::{
+    OperatorId, Split, Watermark,
+    bug::{self, Bug},
+    checkpoint::{SplitProgress, SplitState},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -64,6 +72,8 @@ const WAITING_MAX: u64 = 1000;
 /// What a subtask keeps that an enumerator assigns splits to.
 #[derive(Debug, Default)]
 pub(crate) struct Assigned {
+    /// Whether splits follow one another, so that the enumerator awaits their ends.
+    holds_ends: bool,
     /// Of the finished splits that are forgotten, the one with the greatest watermark.
     reached: Option<SplitProgress>,
     /// Whether all that there was is assigned.
@@ -75,6 +85,12 @@ pub(crate) struct Assigned {
     is_over: bool,
     /// Whether the subtask has finished.
     has_finished: bool,
+}
+
+impl Assigned {
+    pub(crate) fn new(holds_ends: bool) -> Self {
+        Self { holds_ends, ..Self::default() }
+    }
 }
 
 /// Credit of assignments, which is returned once the receivers have processed what was sent by then.
@@ -144,6 +160,9 @@ impl SourceSubtask {
             self.take(&rows)?;
         }
         self.meter.set_splits(self.readers.counts());
+        if self.holds_ends() && self.readers.counts().finished > 0 {
+            self.chain.want_checkpoint();
+        }
         // The watermark before the checkpoint still holds.
         let restored = self.watermarks.output();
         self.advance(Some(restored).filter(|watermark| *watermark > Watermark::MIN && !watermark.is_end())).await?;
@@ -211,7 +230,7 @@ impl SourceSubtask {
                 Event::Element(channel, element) => self.on_element(channel, element).await?,
                 Event::Processed => self.release_owed(),
                 Event::Over => return Ok(()),
-                Event::Answered(Answered { split, read }) => self.on_answer(split, read).await?,
+                Event::Answered(answered) => self.on_answer(answered).await?,
                 Event::Due { split, batch, emptied } => {
                     self.readers.set_paused(split, !emptied);
                     self.on_rows(split, batch).await?;
@@ -305,15 +324,37 @@ impl SourceSubtask {
 
     /// Takes splits that were assigned.
     fn take(&mut self, rows: &RecordBatch) -> Result<(), SubtaskError> {
-        let progress = assignment::decode(rows).map_err(|reason| SubtaskError::Assignment { reason })?;
+        let mut progress = assignment::decode(rows).map_err(|reason| SubtaskError::Assignment { reason })?;
         self.watermarks.on_assigning();
+        if self.holds_ends() {
+            let (settled, new): (Vec<_>, Vec<_>) =
+                progress.into_iter().partition(|progress| progress.state == SplitState::Finished);
+            settled.iter().for_each(|progress| self.release_end(progress));
+            progress = new;
+        }
         self.add(progress);
         self.meter.set_splits(self.readers.counts());
         Ok(())
     }
 
+    /// Whether the ends of splits are held until the enumerator knows them.
+    fn holds_ends(&self) -> bool {
+        self.assigned.as_ref().is_some_and(|assigned| assigned.holds_ends)
+    }
+
+    /// The enumerator has taken note of the end of a split, and all that follows is assigned. Another subtask may hold it.
+    fn release_end(&mut self, progress: &SplitProgress) {
+        let Some(split) = self.readers.ended(&progress.split.id) else { return };
+        // The output stays where it is while splits are assigned.
+        let _ = self.watermarks.on_finished(split);
+        self.forget(split);
+    }
+
     /// Adds splits. Those that an enumerator remembers are forgotten where they are finished.
     pub(crate) fn add(&mut self, progress: Vec<SplitProgress>) {
+        if self.holds_ends() {
+            return self.add_following(progress);
+        }
         let sequences = self.watermarks.add(&progress);
         let splits: Vec<(Split, _)> = progress.into_iter().map(|progress| (progress.split, progress.state)).collect();
         let added: Vec<usize> = sequences.iter().filter_map(|sequence| sequence.last().copied()).collect();
@@ -321,8 +362,51 @@ impl SourceSubtask {
         added.into_iter().for_each(|split| self.forget_finished(split));
     }
 
+    /// Adds splits of which those that have ended still hold the watermark.
+    fn add_following(&mut self, mut progress: Vec<SplitProgress>) {
+        if bug::is_active(Bug::ForgetSplitEnd) {
+            progress.retain(|progress| progress.state != SplitState::Finished);
+        }
+        let open = |progress: &SplitProgress| SplitProgress { state: SplitState::Open, ..progress.clone() };
+        let sequences = self.watermarks.add(&progress.iter().map(open).collect::<Vec<_>>());
+        let splits: Vec<(Split, _)> = progress.into_iter().map(|progress| (progress.split, progress.state)).collect();
+        self.readers.add(splits, sequences);
+    }
+
+    /// A split has ended. What follows it is read here if all before that have ended here; if not all does, the end waits for a
+    /// checkpoint.
+    async fn on_end(&mut self, split: usize, successors: Vec<Successor>) -> Result<(), SubtaskError> {
+        self.meter.set_splits(self.readers.counts());
+        if !self.holds_ends() {
+            let grown = self.watermarks.on_finished(split);
+            self.forget_finished(split);
+            self.release_withheld();
+            // The last watermark is sent once, after reading.
+            return self.advance(grown.filter(|watermark| !watermark.is_end())).await;
+        }
+        let all = successors.len();
+        let here = successors.into_iter().filter(|next| next.after.iter().all(|id| self.readers.ended(id).is_some()));
+        let here: Vec<SplitProgress> = here.map(|next| SplitProgress::unread(next.split)).collect();
+        let goes_on_here = all > 0 && here.len() == all;
+        // Before the end lets go of the watermark, and with nothing awaited in between: the end and what follows it are on one
+        // side of a barrier.
+        self.add(here);
+        let grown = if goes_on_here { self.watermarks.on_finished(split) } else { None };
+        if !goes_on_here {
+            self.chain.want_checkpoint();
+        }
+        self.meter.set_splits(self.readers.counts());
+        self.advance(grown.filter(|watermark| !watermark.is_end())).await
+    }
+
     /// Forgets the sequence of a split if it is finished, and the enumerator remembers it.
     fn forget_finished(&mut self, split: usize) {
+        if !self.holds_ends() {
+            self.forget(split);
+        }
+    }
+
+    fn forget(&mut self, split: usize) {
         let Some(assigned) = &mut self.assigned else { return };
         for (split, watermark) in self.watermarks.forget_finished(split) {
             let Some(placed) = self.readers.forget(split) else { continue };
@@ -376,7 +460,7 @@ impl SourceSubtask {
         chain.mark(marker, view).await
     }
 
-    async fn on_answer(&mut self, split: usize, read: Read) -> Result<(), SubtaskError> {
+    async fn on_answer(&mut self, Answered { split, read, successors }: Answered) -> Result<(), SubtaskError> {
         match read {
             Read::Records { batch, dead_letters } => {
                 self.write_dead_letters(&dead_letters).await?;
@@ -397,14 +481,7 @@ impl SourceSubtask {
             }
             // The read stays pending.
             Read::Waiting | Read::CaughtUp => Ok(()),
-            Read::End => {
-                self.meter.set_splits(self.readers.counts());
-                let grown = self.watermarks.on_finished(split);
-                self.forget_finished(split);
-                self.release_withheld();
-                // The last watermark is sent once, after reading.
-                self.advance(grown.filter(|watermark| !watermark.is_end())).await
-            }
+            Read::End => self.on_end(split, successors).await,
         }
     }
 

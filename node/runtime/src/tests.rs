@@ -5,12 +5,14 @@ mod enumerated;
 mod failures;
 mod first_listing;
 mod flows;
+mod following;
 mod golden;
 mod graph;
 mod portions;
 mod published;
 mod rig;
 mod sources;
+mod streams;
 mod tables;
 mod unaligned;
 

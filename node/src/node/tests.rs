@@ -30,6 +30,7 @@ fn connectors(seams: Seams) -> ConnectorContext {
         notices: Notices::default(),
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
         kafka: None,
+        kinesis: None,
         kept: thalweg_connectors::KeptSessions::default(),
         secrets: Arc::new(thalweg_connectors::NoSecrets),
     }

@@ -2,6 +2,7 @@
 
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, TraceContext,
+    checkpoint::ManifestRef,
     session::{Deployment, NodeMessage, Publication},
 };
 
@@ -35,7 +36,7 @@ pub(crate) enum Effect {
     /// Let subtasks that wait for a checkpoint go on without it.
     AbortCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
     /// Tell the attempt that a checkpoint is complete.
-    ConfirmCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
+    ConfirmCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId, manifest: Option<ManifestRef> },
     /// Publish, and call `on_committed`.
     Commit {
         cluster: ClusterId,

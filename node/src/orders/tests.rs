@@ -376,7 +376,7 @@ fn a_checkpoint_that_was_given_up_here_is_not_begun_again() {
     assert_eq!(kinds(&desk.order(order(1, abort)).unwrap()), ["abort checkpoint-1"]);
     assert_eq!(desk.order(order(1, begin(1))), Err("checkpoint-1 was given up here".to_owned()));
     assert_eq!(kinds(&desk.order(order(1, begin(2))).unwrap()), ["begin checkpoint-2"]);
-    let confirm = Action::ConfirmCheckpoint { checkpoint: CheckpointId(2) };
+    let confirm = Action::ConfirmCheckpoint { checkpoint: CheckpointId(2), manifest: None };
     assert_eq!(kinds(&desk.order(order(1, confirm)).unwrap()), ["confirm checkpoint-2"]);
 }
 

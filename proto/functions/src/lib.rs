@@ -34,6 +34,7 @@ pub mod moment;
 pub mod names;
 pub mod physical;
 pub mod row_number;
+pub mod time_pattern;
 
 use std::sync::Arc;
 

@@ -180,6 +180,8 @@ pub const GROUPS: &[Group] = &[
             &SOURCE_SPLITS,
             &SOURCE_BACKLOG,
             &SOURCE_UNREACHABLE,
+            &SOURCE_THROTTLED,
+            &SOURCE_BEHIND,
             &EXCHANGE_SENT,
             &EXCHANGE_RECEIVED,
         ],
@@ -381,6 +383,16 @@ mod list {
         "thalweg_source_unreachable_splits",
         OF_CHAIN,
         "Open splits of a source that cannot be read now, since their system does not answer",
+    );
+    pub const SOURCE_THROTTLED: Metric = gauge(
+        "thalweg_source_throttled_splits",
+        OF_CHAIN,
+        "Open splits of a source that are read less often than they might be, since their system allows no more",
+    );
+    pub const SOURCE_BEHIND: Metric = gauge(
+        "thalweg_source_behind_seconds",
+        OF_CHAIN,
+        "How old the first record is that is not read, of the split that is furthest behind: Kinesis' MillisBehindLatest",
     );
     pub const EXCHANGE_SENT: Metric =
         counter("thalweg_exchange_sent_bytes_total", &["node"], "Batches sent to other nodes, as encoded");

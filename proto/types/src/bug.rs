@@ -76,6 +76,12 @@ bugs! {
     LeaveTransactionOpen = "leave-transaction-open",
     /// A source tells its group of positions before their checkpoint is complete.
     CommitOffsetsEarly = "commit-offsets-early",
+    /// What goes on where a split has ended is read before that end is in a complete checkpoint, by whoever has room.
+    ReadChildEarly = "read-child-early",
+    /// A restored source does not know which of its splits had ended, so that what goes on there is never read.
+    ForgetSplitEnd = "forget-split-end",
+    /// Records that a request has not written are sent again behind later ones of their key, though order was asked for.
+    RetryOutOfOrder = "retry-out-of-order",
 }
 
 impl Bug {

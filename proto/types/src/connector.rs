@@ -15,14 +15,17 @@ mod format;
 mod http;
 mod kafka;
 mod kind;
+mod kinesis;
 mod nexmark;
 mod offsets;
 mod option;
 mod parts;
 mod print;
+mod queryable;
 mod rule;
 mod secret;
 mod stdin;
+mod template;
 mod values;
 
 pub use addresses::no_http;
@@ -34,18 +37,22 @@ pub use parts::{
     EXCEPT_KEY, FORMAT, KEY_FIELDS, KEY_FIELDS_PREFIX, KEY_FORMAT, KEY_PREFIX, KEYED_OPTIONS, PartColumns, Parts,
     VALUE_FIELDS_INCLUDE, VALUE_FORMAT, VALUE_PREFIX,
 };
+pub use queryable::{LIMIT, TTL};
 pub use rule::{Check, Rule};
 pub use secret::{HIDDEN, SECRET_NAME_BYTES_MAX, is_secret, is_secret_name, is_secret_option};
+pub use template::{ARRIVAL_TIME, PathPiece, PathTemplate, TemplateError};
 
 /// The connectors that a table can name.
 pub const CONNECTORS: &[ConnectorSpec] = &[
     filesystem::SPEC,
     kafka::SPEC,
+    kinesis::SPEC,
     nexmark::SPEC,
     datagen::SPEC,
     stdin::SPEC,
     http::SPEC,
     print::SPEC,
+    queryable::SPEC,
     blackhole::SPEC,
 ];
 /// Those that only the planner names.
@@ -59,6 +66,9 @@ pub const TABLE_COLUMNS: &str = "thalweg.table-columns";
 /// The metadata key of a column (an Arrow field) that marks it as one of its connector's metadata columns, in physical
 /// schemas of sources and in the schemas of sinks. Its value is the connector's key (`"offset"`): see `MetadataSpec`.
 pub const METADATA_COLUMN: &str = "thalweg.metadata";
+
+/// What the paths begin with at which tables are asked for their newest rows.
+pub const ASKED_BELOW: &str = "/tables/";
 
 /// The connector of rows that are written in the script, as its option `VALUES_ROWS`. No table can name it.
 pub const VALUES_CONNECTOR: &str = "values";
@@ -92,6 +102,19 @@ impl TableConnector {
         Some(given.unwrap_or_else(|| format!("ingest/{table}")))
     }
 
+    /// The path at which a table's newest rows are asked for, below a node's HTTP address. It begins with a slash, which no path
+    /// does at which records are taken. `None`: the table is not asked. `table` is the table's name.
+    #[must_use]
+    pub fn asked_path(&self, table: &str) -> Option<String> {
+        self.is_queryable().then(|| format!("{ASKED_BELOW}{table}"))
+    }
+
+    /// Whether it keeps its newest rows in the job's state, for those who ask.
+    #[must_use]
+    pub fn is_queryable(&self) -> bool {
+        self.sink().is_some_and(|sink| sink.output == Output::Queryable)
+    }
+
     /// Whether the records that it is sent are kept in a log beside the job's checkpoints.
     #[must_use]
     pub fn keeps_posts(&self) -> bool {
@@ -112,8 +135,49 @@ impl TableConnector {
     pub fn written_path(&self) -> Option<&str> {
         match self.sink()?.output {
             Output::Files { path } => self.option(path),
-            Output::StandardOutput | Output::Elsewhere | Output::Nowhere => None,
+            Output::StandardOutput | Output::Elsewhere | Output::Keyed | Output::Queryable | Output::Nowhere => None,
         }
+    }
+
+    /// What the names of the files that it writes end with, behind the last dot of their stem: `json`, or `json.gz`.
+    #[must_use]
+    pub fn written_extension(&self) -> String {
+        let compressed = match self.option(filesystem::COMPRESSION) {
+            Some("gzip") => ".gz",
+            Some("zstd") => ".zst",
+            Some("snappy") => ".snappy",
+            Some(_) | None => "",
+        };
+        format!("{}{compressed}", self.option(FORMAT).unwrap_or_default())
+    }
+
+    /// How the directories are named that it writes, if not as Hive does.
+    ///
+    /// # Errors
+    /// What is wrong with the template.
+    pub fn path_template(&self) -> Result<Option<PathTemplate>, TemplateError> {
+        let Some(text) = self.option(filesystem::PATH_TEMPLATE) else { return Ok(None) };
+        let wrong = |error| format!("option '{}' = '{text}': {error}", filesystem::PATH_TEMPLATE).into();
+        PathTemplate::parse(text).map(Some).map_err(wrong)
+    }
+
+    /// How many levels of directories its files lie in, if it is partitioned by so many columns.
+    #[must_use]
+    pub fn partition_levels(&self, columns: usize) -> usize {
+        self.path_template().ok().flatten().map_or(columns, |template| template.levels.len())
+    }
+
+    /// Whether the watermark says when its partitions are complete.
+    #[must_use]
+    pub fn completes_by_time(&self) -> bool {
+        let by_time = self.option(filesystem::COMMIT_TRIGGER) == Some(filesystem::PARTITION_TIME);
+        by_time && self.option(filesystem::COMMIT_POLICY).is_some()
+    }
+
+    /// Whether one subtask writes all rows of a partition.
+    #[must_use]
+    pub fn keeps_partitions_together(&self) -> bool {
+        self.completes_by_time() || self.option(filesystem::SHUFFLE) == Some("true")
     }
 
     /// The directory of its records that cannot be read, if it sets them aside.
@@ -373,6 +437,10 @@ pub enum Output {
     StandardOutput,
     /// To another system.
     Elsewhere,
+    /// To another system, where the columns that the table is `PARTITIONED BY` make a record's key.
+    Keyed,
+    /// Into the job's state: the newest row of each `PRIMARY KEY`, which nodes answer over HTTP.
+    Queryable,
     /// Nowhere.
     Nowhere,
 }

@@ -397,10 +397,19 @@ pub struct SinkOperator {
     pub table: String,
     /// Connector, format and their options, checked.
     pub connector: TableConnector,
-    /// The input columns whose values name the directories that rows go to, outermost first. Never all columns;
-    /// `filesystem` only.
+    /// The input columns whose values name the directories that rows go to, outermost first, and which are not in the
+    /// files, so that they are never all columns; or that make a record's key; or by which the newest row is kept. Only where
+    /// the connector's `Output` says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<usize>,
+}
+
+impl SinkOperator {
+    /// The input columns by which the newest row is kept for those who ask; `None` if rows are written elsewhere.
+    #[must_use]
+    pub fn table_key(&self) -> Option<&[usize]> {
+        self.connector.is_queryable().then_some(self.partition_by.as_slice())
+    }
 }
 
 /// Keeps rows for the client to fetch.

@@ -11,7 +11,8 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Time since a fixed moment of this process; never goes back. For leases, rates and durations.
     fn monotonic(&self) -> Duration;
     /// Unix time: the time since the Unix epoch. For people, and for what outlives a process, namely how long
-    /// idempotency keys are remembered and how old the rows of open parts are. Nothing else may depend on it.
+    /// idempotency keys are remembered and how old the rows of open parts are; and where another system goes by times, such as those when records arrived.
+    /// Nothing else may depend on it.
     fn unix_time(&self) -> Duration;
 }
 

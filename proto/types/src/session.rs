@@ -144,6 +144,8 @@ pub enum Action {
     ConfirmCheckpoint {
         /// Its number.
         checkpoint: CheckpointId,
+        /// Where it stands; `None`: at the end of the job, or an older leader does not tell.
+        manifest: Option<ManifestRef>,
     },
     /// Publish the committables of sinks; answered by `ReportBody::Committed`.
     Commit(Box<Publication>),

@@ -227,7 +227,8 @@ impl JobController {
             return Vec::new();
         };
         self.checkpoints.confirmed = newest;
-        self.order_all(view.record, &Action::ConfirmCheckpoint { checkpoint: newest })
+        let manifest = view.record.checkpoint(newest).cloned();
+        self.order_all(view.record, &Action::ConfirmCheckpoint { checkpoint: newest, manifest })
     }
 
     fn begin_checkpoint(&mut self, view: &JobView<'_>) -> Option<Effect> {

@@ -100,7 +100,7 @@ impl JobController {
         if std::mem::replace(&mut self.facts.rows_released, true) {
             return Vec::new();
         }
-        self.order_all(record, &Action::ConfirmCheckpoint { checkpoint: CheckpointId::FINAL })
+        self.order_all(record, &Action::ConfirmCheckpoint { checkpoint: CheckpointId::FINAL, manifest: None })
     }
 
     fn commit_the_end(&mut self, view: &JobView<'_>) -> Vec<Effect> {

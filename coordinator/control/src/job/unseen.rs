@@ -19,8 +19,8 @@ impl JobController {
 
 fn waits_for_checkpoints(sink: &TableConnector) -> bool {
     let is_anywhere = sink.sink().is_some_and(|spec| match spec.output {
-        Output::Nowhere => false,
-        Output::Files { .. } | Output::StandardOutput | Output::Elsewhere => true,
+        Output::Queryable | Output::Nowhere => false,
+        Output::Files { .. } | Output::StandardOutput | Output::Elsewhere | Output::Keyed => true,
     });
     match sink.delivery() {
         Some(Delivery::ExactlyOnce) => is_anywhere,

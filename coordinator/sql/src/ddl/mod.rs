@@ -9,6 +9,7 @@ mod keys;
 mod metadata;
 mod options;
 mod partition;
+mod queryable;
 mod statement;
 mod table;
 mod written;

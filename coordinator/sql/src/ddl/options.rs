@@ -126,7 +126,7 @@ impl Known {
         if option.is_secret {
             return if spec.takes_secret(key) { Ok(()) } else { Err(self.no_secret(option)) };
         }
-        if (key == "path" || key.ends_with(".path")) && option.value.trim().is_empty() {
+        if (key == "path" || key.ends_with(".path") || key == "error-prefix") && option.value.trim().is_empty() {
             return Err(SqlError::at(option.value_at, format!("option '{key}' is empty")));
         }
         let pattern = || {

@@ -20,7 +20,8 @@ use super::{
     columns::{ColumnClause, TableElements, WatermarkClause},
     fields, keys, metadata,
     options::check_connector,
-    partition,
+    partition::{self, PartitionColumns},
+    queryable,
     statement::CreateTable,
     written::Written,
 };
@@ -44,8 +45,12 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
     if !columns.iter().any(Column::is_physical) {
         return Err(SqlError::at(at, format!("table '{name}' declares no columns")));
     }
-    let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
     check_primary_key(&create.elements.primary_key, &columns)?;
+    let key = match queryable::is_queryable(spec) {
+        true => queryable::key(&create.elements.primary_key, &mut columns, spec, at)?,
+        false => Vec::new(),
+    };
+    let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
     check_column_options(&create.options, &columns)?;
     if spec.keys {
         keys::check(&create.options, &columns)?;
@@ -55,10 +60,11 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
     if spec.options.iter().any(|option| option.key == "fields.*") {
         fields::check(&create.options, &columns)?;
     }
-    let partition_by = match &create.partitioned {
+    let partitions = match &create.partitioned {
         Some(clause) => partition::columns(clause, &columns, spec)?,
-        None => Vec::new(),
+        None => PartitionColumns { indexes: key, ..PartitionColumns::default() },
     };
+    partition::check_template(&connector, &create.options, &partitions, &columns)?;
     let watermark = match &create.elements.watermark {
         Some(clause) => Some(watermark(clause, &schema, &connector, context, tokens)?),
         None => None,
@@ -69,7 +75,8 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
             format!("connector '{}' cannot be read, so it has no watermark", spec.name),
         ));
     }
-    Ok(Table { name, columns, schema, connector, spec, partition_by, watermark })
+    let PartitionColumns { indexes: partition_by, computed: partition_computed } = partitions;
+    Ok(Table { name, columns, schema, connector, spec, partition_by, partition_computed, watermark })
 }
 
 fn physical_columns(elements: &TableElements, spec: &ConnectorSpec, at: Location) -> Result<Vec<Column>> {

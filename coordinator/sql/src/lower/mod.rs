@@ -55,7 +55,7 @@ pub(crate) fn lower(
 ) -> Result<JobGraph> {
     let mut uses = Uses::default();
     for output in outputs {
-        uses.add(&output.plan);
+        uses.add(&output.plan, output.ends_by_time());
     }
     let mut lowerer = Lowerer {
         graph: GraphBuilder::default(),

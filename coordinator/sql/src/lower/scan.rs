@@ -35,7 +35,8 @@ impl Lowerer<'_> {
                 format!("table '{}' cannot be read: connector '{}' is a sink only", table.name, table.spec.name);
             return Err(self.refuse(&[], Some(&table.name), &message));
         }
-        if !table.partition_by.is_empty() {
+        // A record has its key's columns, too; a file lacks those of its directory.
+        if !table.partition_by.is_empty() && table.connector.written_path().is_some() {
             let message = format!("table '{}' is PARTITIONED BY columns, and can be written only", table.name);
             return Err(self.refuse(&[], Some(&table.name), &message));
         }

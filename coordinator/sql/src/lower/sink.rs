@@ -1,15 +1,19 @@
 //! The sink of a query's rows: a table, or the client.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::ScalarValue;
+use datafusion_common::{
+    ScalarValue,
+    tree_node::{Transformed, TreeNode as _},
+};
 use datafusion_expr::{Cast, Expr, LogicalPlan};
 use sqlparser::tokenizer::{Location, TokenWithSpan};
 use thalweg_functions::names::sql_type;
 use thalweg_types::{
-    OperatorKind,
-    graph::{CollectOperator, Parallelism, SinkOperator},
+    OperatorId, OperatorKind,
+    connector::TTL,
+    graph::{CollectOperator, Parallelism, SinkOperator, SourceOperator},
 };
 
 use super::{
@@ -19,7 +23,7 @@ use super::{
     relation::{Relation, at},
 };
 use crate::{
-    catalog::Table,
+    catalog::{Column, Table},
     errors::{Result, SqlError},
     implicit::is_implicit,
 };
@@ -42,11 +46,24 @@ pub(crate) enum Target {
     Client(u32),
 }
 
+impl Output {
+    /// Whether watermarks end what it has written.
+    pub(super) fn ends_by_time(&self) -> bool {
+        match &self.target {
+            Target::Table { table, .. } => ends_by_ttl(table) || table.connector.completes_by_time(),
+            Target::Client(_) => false,
+        }
+    }
+}
+
 impl Lowerer<'_> {
     pub(super) fn write(&mut self, relation: &Relation, output: &Output) -> Result<()> {
         match &output.target {
             Target::Client(query) => self.collect(relation, output, *query),
-            Target::Table { table, sources, at } => self.insert(relation, table, sources, *at),
+            Target::Table { table, sources, at } => {
+                let sink = self.insert(relation, table, sources, *at)?;
+                if output.ends_by_time() { self.check_time(sink, table, *at) } else { Ok(()) }
+            }
         }
     }
 
@@ -63,18 +80,25 @@ impl Lowerer<'_> {
         Ok(())
     }
 
-    fn insert(&mut self, relation: &Relation, table: &Table, sources: &[Option<usize>], place: Location) -> Result<()> {
+    fn insert(
+        &mut self,
+        relation: &Relation,
+        table: &Table,
+        sources: &[Option<usize>],
+        place: Location,
+    ) -> Result<OperatorId> {
         if let Some(reason) = table.connector.unfit_to_write() {
             return Err(SqlError::at(place, format!("table '{}' cannot be written: {reason}", table.name)));
         }
-        let schema: SchemaRef = Arc::new(table.sent());
-        let written = table.written();
+        let (sent, written) = (table.sent(), table.written());
         let mut wanted: Wanted = Vec::with_capacity(sources.len());
-        for ((declared, field), source) in written.fields().iter().zip(schema.fields()).zip(sources) {
+        let mut given: BTreeMap<&str, Expr> = BTreeMap::new();
+        for ((declared, field), source) in written.fields().iter().zip(sent.fields()).zip(sources) {
             let expr = match source {
                 Some(index) => {
-                    let given = self.cast_to_column(relation, *index, declared, table, place)?;
-                    cast_unless(declared.data_type() == field.data_type(), given, field.data_type())
+                    let value = self.cast_to_column(relation, *index, declared, table, place)?;
+                    given.insert(declared.name(), value.clone());
+                    cast_unless(declared.data_type() == field.data_type(), value, field.data_type())
                 }
                 None => {
                     let null = ScalarValue::try_from(field.data_type()).map_err(|error| self.failed(&error))?;
@@ -83,18 +107,66 @@ impl Lowerer<'_> {
             };
             wanted.push((field.name().clone(), expr));
         }
+        let mut fields: Vec<Field> = sent.fields().iter().map(|field| field.as_ref().clone()).collect();
+        for column in table.partition_computed.iter().map(|at| &table.columns[*at]) {
+            wanted.push((column.field.name().clone(), self.computed(column, &given, &written)?));
+            fields.push(column.field.clone().with_nullable(true));
+        }
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
         let emitted = self.emit(relation, &wanted, Layout::Within(schema.clone()))?;
+        let (routing, parallelism) = match together(table, &schema) {
+            None => (Routing::Local, self.graph.parallelism_of(&emitted.operators)),
+            Some(columns) if columns.is_empty() => (Routing::Gather, Parallelism::One),
+            Some(columns) => (Routing::Hash(columns), Parallelism::Job),
+        };
         let draft = Draft {
             kind: OperatorKind::Sink(SinkOperator {
                 table: table.name.clone(),
                 connector: table.connector.clone(),
                 partition_by: table.partition_by.clone(),
             }),
-            parallelism: self.graph.parallelism_of(&emitted.operators),
+            parallelism,
             output: as_declared(&emitted.schema, &schema),
         };
-        self.graph.add_new(draft, &[emitted.feed(0, Routing::Local)]);
-        Ok(())
+        Ok(self.graph.add_new(draft, &[emitted.feed(0, routing)]))
+    }
+
+    /// Refuses what waits for a watermark where some source has none: it would never come. The end of the input completes
+    /// partitions, too.
+    fn check_time(&self, sink: OperatorId, table: &Table, place: Location) -> Result<()> {
+        let by_ttl = ends_by_ttl(table);
+        let is_endless = |source: &SourceOperator| source.connector.lacks_end().is_some();
+        let lacks = |source: &&SourceOperator| {
+            source.watermark.is_none() && !source.connector.is_written() && (by_ttl || is_endless(source))
+        };
+        let Some(source) = self.graph.sources_of(&[sink]).find(lacks) else { return Ok(()) };
+        let (option, what) = match by_ttl {
+            true => (format!("'{TTL}'"), "its rows would end"),
+            false => {
+                ("'sink.partition-commit.trigger' = 'partition-time'".to_owned(), "its partitions would be complete")
+            }
+        };
+        let message = format!(
+            "table '{}' has {option}, but table '{}' has no watermark, by which {what}",
+            table.name, source.table
+        );
+        Err(SqlError::at(place, message).with_hint("declare it: WATERMARK FOR column AS column"))
+    }
+
+    /// A computed column of the row that is written. Columns that get no value are NULL.
+    fn computed(&self, column: &Column, given: &BTreeMap<&str, Expr>, written: &Schema) -> Result<Expr> {
+        let Some(computed) = column.computed.clone() else {
+            return Err(SqlError::new(format!("column '{}' is not computed", column.field.name())));
+        };
+        let replaced = computed.transform_up(|expr| {
+            let Expr::Column(named) = &expr else { return Ok(Transformed::no(expr)) };
+            if let Some(value) = given.get(named.name.as_str()) {
+                return Ok(Transformed::yes(value.clone()));
+            }
+            let data_type = written.field_with_name(&named.name)?.data_type();
+            Ok(Transformed::yes(Expr::Literal(ScalarValue::try_from(data_type)?, None)))
+        });
+        replaced.map(|replaced| replaced.data).map_err(|error| self.failed(&error))
     }
 
     /// The query's column with the type of the table's column. Refuses casts that could lose values silently.
@@ -124,6 +196,28 @@ impl Lowerer<'_> {
         }
         Ok(cast_unless(false, at(index), field.data_type()))
     }
+}
+
+/// Whether keys that get no rows end, by watermarks.
+fn ends_by_ttl(table: &Table) -> bool {
+    table.connector.is_queryable() && table.connector.option(TTL).is_some()
+}
+
+/// By which columns rows are routed so that all of a directory's come to one subtask; none if only a single subtask
+/// would do. `None`: rows stay where they are.
+fn together(table: &Table, schema: &Schema) -> Option<Vec<usize>> {
+    if table.connector.is_queryable() {
+        return Some(table.partition_by.clone());
+    }
+    let template = table.connector.path_template().ok().flatten();
+    let is_partitioned = template.is_some() || !table.partition_by.is_empty();
+    if !is_partitioned || !table.connector.keeps_partitions_together() {
+        return None;
+    }
+    Some(match template {
+        Some(template) => template.whole_columns().filter_map(|name| schema.index_of(name).ok()).collect(),
+        None => table.partition_by.clone(),
+    })
 }
 
 fn cast_unless(is_fit: bool, expr: Expr, to: &DataType) -> Expr {

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
-use thalweg_types::{OperatorKind, connector::TABLE_COLUMNS, graph::Comparison};
+use thalweg_types::{
+    OperatorKind,
+    connector::TABLE_COLUMNS,
+    graph::{Comparison, Distribution, Parallelism},
+};
 
 use super::{NEXMARK, explained, nexmark, plan_text};
 
@@ -30,6 +34,78 @@ fn partitions_are_planned_by_the_written_columns() {
     assert_eq!(sinks.collect::<Vec<_>>(), [[3, 1]], "without the computed column");
     let text = explained(nexmark(sql));
     assert!(text.contains("Sink out (filesystem) partitioned by channel, url: auction, url, price, channel"), "{text}");
+}
+
+#[test]
+fn computed_columns_name_partitions_by_the_row_that_is_written() {
+    let sql = "CREATE TABLE out (auction BIGINT, twice AS auction * 2, price DOUBLE, up AS UPPER(channel), channel STRING, note STRING) \
+               PARTITIONED BY (up, auction, twice) WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json'); \
+               INSERT INTO out (price, auction, channel) SELECT price, bidder, url FROM bid";
+    let graph = nexmark(sql).expect("planned").graph.expect("a query");
+    let sinks = graph.operators.iter().filter_map(|operator| match &operator.kind {
+        OperatorKind::Sink(sink) => Some((sink.partition_by.clone(), operator.output.fields().len())),
+        _ => None,
+    });
+    assert_eq!(sinks.collect::<Vec<_>>(), [(vec![4, 0, 5], 6)], "behind the written ones");
+    let text = explained(nexmark(sql));
+    let sink = "Sink out (filesystem) partitioned by up, auction, twice: auction, price, channel, note, up, twice";
+    assert!(text.contains(sink), "{text}");
+    assert!(text.contains("url") && text.contains("bidder"), "{text}");
+}
+
+#[test]
+fn a_partition_is_written_by_one_subtask_if_its_table_needs_that() {
+    let sink_of = |partitions: &str, options: &str| {
+        let sql = format!(
+            "CREATE TABLE out (auction BIGINT, channel STRING, ts TIMESTAMP(3), price BIGINT, at AS ts) {partitions} \
+             WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json'{options}); \
+             INSERT INTO out SELECT auction, channel, dateTime, price FROM bid"
+        );
+        let graph = nexmark(&sql).expect("planned").graph.expect("a query");
+        let sink = graph.operators.iter().find(|operator| operator.kind.as_sink().is_some()).expect("a sink").clone();
+        let edge = graph.edges.iter().find(|edge| edge.to == sink.id).expect("an edge");
+        (edge.distribution.clone(), sink.parallelism)
+    };
+    let by_hash = |keys: &[usize]| (Distribution::Hash { keys: keys.to_vec() }, Parallelism::Job);
+    let shuffles = ", 'sink.shuffle-by-partition.enable' = 'true'";
+    let by_time = ", 'sink.partition-commit.policy.kind' = 'success-file', 'sink.partition-commit.trigger' = 'partition-time', \
+                   'partition.time-extractor.timestamp-pattern' = '$channel'";
+    let (partitions, template) = ("PARTITIONED BY (channel, at)", ", 'sink.path-template' = '{channel}/{at:HH}'");
+    assert_eq!(sink_of(partitions, ""), (Distribution::Forward, Parallelism::Job));
+    assert_eq!(sink_of("", shuffles), (Distribution::Forward, Parallelism::Job), "it has no partitions");
+    assert_eq!(sink_of(partitions, shuffles), by_hash(&[1, 4]));
+    assert_eq!(sink_of(partitions, by_time), by_hash(&[1, 4]));
+    assert_eq!(sink_of(partitions, &format!("{template}{shuffles}")), by_hash(&[1]), "rows of an hour have many times");
+    let (_, parallelism) = sink_of("PARTITIONED BY (at)", &format!(", 'sink.path-template' = '{{at:HH}}'{shuffles}"));
+    assert_eq!(parallelism, Parallelism::One, "no column tells directories apart");
+}
+
+#[test]
+fn a_sink_that_goes_by_the_watermark_is_given_one() {
+    let watermark = |trigger: &str| {
+        let sql = format!(
+            "CREATE TABLE out (auction BIGINT, ts TIMESTAMP(3), hour AS DATE_FORMAT(ts, 'yyyy-MM-dd HH')) PARTITIONED BY (hour) \
+             WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json', \
+             'sink.partition-commit.policy.kind' = 'success-file'{trigger}); \
+             INSERT INTO out SELECT auction, dateTime FROM bid"
+        );
+        explained(nexmark(&sql)).contains("watermark")
+    };
+    let by_time = ", 'sink.partition-commit.trigger' = 'partition-time', \
+                   'partition.time-extractor.timestamp-pattern' = '$hour:00:00'";
+    assert!(watermark(by_time));
+    assert!(!watermark(""), "nothing needs it");
+    let endless = "CREATE TABLE made (n BIGINT, ts TIMESTAMP(3)) WITH ('connector' = 'datagen'); \
+                   CREATE TABLE out (n BIGINT, ts TIMESTAMP(3), hour AS DATE_FORMAT(ts, 'yyyy-MM-dd HH')) PARTITIONED BY (hour) \
+                   WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json', \
+                   'sink.partition-commit.policy.kind' = 'success-file', 'sink.partition-commit.trigger' = 'partition-time', \
+                   'partition.time-extractor.timestamp-pattern' = '$hour:00:00'); \
+                   INSERT INTO out SELECT n, ts FROM made";
+    let refused = nexmark(endless).expect_err("no partition would ever be complete").to_string();
+    assert!(
+        refused.contains("but table 'made' has no watermark, by which its partitions would be complete"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is refused, with its place and advice.
 
-use super::{nexmark, plan_text};
+use super::{explained, nexmark, plan_text};
 
 const TUMBLE: &str = "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))";
 /// The line of the script on which the statement under test begins.
@@ -344,6 +344,50 @@ fn declarations_are_checked() {
 }
 
 #[test]
+fn templates_of_directories_fit_the_columns_of_partitions() {
+    let of = |by: &str, template: &str| {
+        format!(
+            "CREATE TABLE x (a INT, ts TIMESTAMP(3), b INT, at AS ts) PARTITIONED BY ({by}) WITH ('connector' = 'filesystem', \
+             'path' = '/x', 'format' = 'json',\n'sink.path-template' = {template})"
+        )
+    };
+    let refused = |by: &str, template: &str, reason: &str| refused_at(&of(by, template), 2, 24, reason);
+    refused("a", "'{b}'", "'b' is no column of PARTITIONED BY");
+    refused("a, b", "'{b}'", "leaves out 'a', a column of PARTITIONED BY");
+    refused("a, at", "'{at:yyyy}/{a:yyyy}'", "'a' is INT, and a pattern is for a TIMESTAMP");
+    refused("at", "'{at:yyyy-bb}'", "pattern 'yyyy-bb'");
+    refused("a", "'{a'", "a { is not closed by }");
+}
+
+#[test]
+fn options_of_delivery_that_would_say_nothing_are_refused() {
+    let of = |options: &str| {
+        let table = "CREATE TABLE x (a INT, b INT) PARTITIONED BY (b) WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json',";
+        format!("{table} {options}); INSERT INTO x SELECT 1, 2")
+    };
+    for (options, reason) in [
+        ("'sink.partition-commit.delay' = '1 h'", "needs 'sink.partition-commit.policy.kind' = 'success-file'"),
+        (
+            "'sink.partition-commit.trigger' = 'process-time'",
+            "needs 'sink.partition-commit.policy.kind' = 'success-file'",
+        ),
+        (
+            "'sink.partition-commit.success-file.name' = '_x'",
+            "needs 'sink.partition-commit.policy.kind' = 'success-file'",
+        ),
+        (
+            "'partition.time-extractor.timestamp-pattern' = '$b'",
+            "needs 'sink.partition-commit.trigger' = 'partition-time'",
+        ),
+        ("'compaction.file-size' = '1 MiB'", "needs 'auto-compaction' = 'true'"),
+        ("'sink.partition-commit.trigger' = 'partition-time'", "needs 'sink.partition-commit.policy.kind'"),
+    ] {
+        let refused = nexmark(&of(options)).expect_err("refused").to_string();
+        assert!(refused.contains(reason), "{options}: {refused}");
+    }
+}
+
+#[test]
 fn partitions_are_of_written_files() {
     let files = "WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json')";
     let of = |columns: &str, by: &str| format!("CREATE TABLE x ({columns}) PARTITIONED BY ({by}) {files}");
@@ -354,12 +398,25 @@ fn partitions_are_of_written_files() {
     refused(&of("auction INT, b INT", "auctoin"), 53, "unknown column 'auctoin' (did you mean 'auction'?)");
     refused(&of("a INT, b INT", "a, b"), 31, "PARTITIONED BY all columns");
     refused(&of("a INT, b AS a + 1", "a"), 36, "PARTITIONED BY all columns");
-    refused(&of("a INT, b AS a + 1", "b"), 52, "'b' is a computed column");
+    refused(&of("a INT, b AS ARRAY[a]", "b"), 55, "column 'b' is ARRAY<INT>, which cannot name a partition");
     refused(&of("a INT, b INT", "a, a"), 50, "column 'a' is named twice");
-    refused(&of("a INT, b ARRAY<INT>", "b"), 54, "column 'b' is ARRAY<INT>, which cannot name a directory");
+    refused(&of("a INT, b ARRAY<INT>", "b"), 54, "column 'b' is ARRAY<INT>, which cannot name a partition");
     refused(&of("a INT, b INT", ""), 47, "expected");
     let read = format!("{} SELECT b FROM\nx", of("a INT, b INT", "a") + ";");
     refused_at(&read, 2, 1, "table 'x' is PARTITIONED BY columns, and can be written only");
+}
+
+/// A record has its key's columns, so that such a table can have no others, none that are computed, and can be read.
+#[test]
+fn partitions_of_records_are_their_keys() {
+    let stream = "WITH ('connector' = 'kinesis', 'stream' = 's', 'format' = 'json')";
+    let of = |columns: &str, by: &str| format!("CREATE TABLE x ({columns}) PARTITIONED BY ({by}) {stream};");
+    refused(&of("a INT, b ARRAY<INT>", "b"), 54, "column 'b' is ARRAY<INT>, which cannot name a partition");
+    refused(&of("a INT, b AS a + 1", "b"), 52, "'b' is a computed column, which is not written");
+    let script = format!("{} INSERT INTO x SELECT a, b FROM x", of("a INT, b STRING", "b, a"));
+    let plan = explained(plan_text(&script));
+    assert!(plan.contains("partitioned by b, a"), "{plan}");
+    assert!(plan.contains("at least once"), "{plan}");
 }
 
 #[test]

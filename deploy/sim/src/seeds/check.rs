@@ -30,12 +30,13 @@ use super::{
     outputs::{DEAD_LETTERS, FAILED, LATE, OUTPUT},
     scenario::{Input, Scenario},
     sink::Sink,
+    streams::StreamInput,
     written,
 };
 use crate::{
     oracle,
     rows::{self, Row},
-    simulation::{CHECKPOINTS, Outcome, SharedDirectory, SimulatedKafka, SimulatedStore, is_hidden},
+    simulation::{CHECKPOINTS, Outcome, SharedDirectory, SimulatedKafka, SimulatedKinesis, SimulatedStore, is_hidden},
 };
 
 type Answer = Arc<(Vec<Row>, SchemaRef)>;
@@ -47,6 +48,7 @@ pub(super) struct Outputs<'a> {
     /// The directory of the output, if it is not in the store.
     pub(super) directory: Option<&'a SharedDirectory>,
     pub(super) kafka: Option<&'a SimulatedKafka>,
+    pub(super) kinesis: Option<&'a SimulatedKinesis>,
 }
 
 impl Outputs<'_> {
@@ -114,6 +116,7 @@ pub(super) fn check(scenario: &Scenario, outputs: Outputs<'_>, outcome: Outcome)
     check_texts("malformed lines", copies, dead_letters, &files.malformed)?;
     let failed = records_of(outputs.published(FAILED)?, |line| Some(line.get("row")?.get("id")?.to_string()))?;
     check_texts("rows that fail", copies, failed, &failing(scenario, &files)?)?;
+    let are_whole = is_kept && std::iter::once(&job).chain(&companion).all(|job| job.status == JobStatus::Finished);
     for job in std::iter::once(&job).chain(&companion) {
         check_counts(scenario, job, (&files, &late), has_leaders || !is_kept || !is_whole(scenario, job))?;
     }
@@ -126,8 +129,8 @@ pub(super) fn check(scenario: &Scenario, outputs: Outputs<'_>, outcome: Outcome)
     }
     let expected = expected(scenario, late)?;
     let (wanted, schema) = expected.as_ref();
-    let files = scenario.sink.read(outputs.published(OUTPUT)?, schema)?;
-    let written = [files, read_topic(scenario, outputs, schema)?].concat();
+    let files = scenario.sink.read(outputs.published(OUTPUT)?, schema, are_whole)?;
+    let written = [files, read_topic(scenario, outputs, schema)?, read_stream(scenario, outputs, schema)?].concat();
     let actual = rows::of_batches(&[rows, written].concat())?;
     // Only the main job's rows are fetched. What was delivered of them before their node was lost is still held.
     let least = if has_all_rows { copies.least } else { 0 };
@@ -144,16 +147,31 @@ fn read_topic(scenario: &Scenario, outputs: Outputs<'_>, schema: &SchemaRef) -> 
     let partitions = topic.read(&kafka.committed(OUTPUT)?, schema)?;
     if scenario.companion.is_none() {
         topic.check_order(&partitions, schema)?;
-        if let Input::Topics(input) = &scenario.input
-            && scenario.job.is_windowless()
-        {
-            written::check_places(
-                &partitions,
-                &input.places(scenario.seed, scenario.job, &files_of(scenario.dataset)),
-            )?;
+        if let Some(places) = places(scenario) {
+            written::check_places(&partitions, &places)?;
         }
     }
     Ok(partitions.concat())
+}
+
+/// The rows that a reader finds in the stream of a sink, who drops repeats.
+fn read_stream(scenario: &Scenario, outputs: Outputs<'_>, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let (Sink::Stream(stream), Some(kinesis)) = (&scenario.sink, outputs.kinesis) else { return Ok(Vec::new()) };
+    let put = stream.read(kinesis, schema)?;
+    if let Some(places) = places(scenario).filter(|_| scenario.companion.is_none()) {
+        stream.check_places(&put, &places)?;
+    }
+    Ok(put.rows)
+}
+
+/// In which part of the input each row was, and where there, by the row's id, if the input has an order and the job keeps it.
+fn places(scenario: &Scenario) -> Option<BTreeMap<i64, (i32, usize)>> {
+    let files = files_of(scenario.dataset);
+    match &scenario.input {
+        Input::Topics(input) if scenario.job.is_windowless() => Some(input.places(scenario.seed, scenario.job, &files)),
+        Input::Stream(_) if scenario.job.is_windowless() => Some(StreamInput::places(&files)),
+        Input::Files | Input::Watched | Input::Posted | Input::Topics(_) | Input::Stream(_) => None,
+    }
 }
 
 /// Checks that no transaction was left open, which would hold up all readers until its timeout. A job that has failed may

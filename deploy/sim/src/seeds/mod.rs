@@ -6,18 +6,24 @@
 
 mod check;
 mod data;
+mod delivery;
 mod jobs;
 mod outputs;
+mod put;
 mod run;
 mod scenario;
 mod sink;
+mod streams;
 mod topics;
 mod written;
 
 pub use data::Dataset;
+pub use delivery::FileDelivery;
 pub use jobs::JobKind;
+pub use put::StreamSink;
 pub use run::{Report, run, run_apart};
 pub use scenario::{Input, Scenario};
 pub use sink::Sink;
+pub use streams::StreamInput;
 pub use topics::TopicInput;
 pub use written::TopicSink;

@@ -17,7 +17,7 @@ use super::{
     data::files_of,
     scenario::{Input, Scenario},
 };
-use crate::simulation::{Ending, Journal, SharedDirectory, SimulatedKafka, SimulatedStore, panics};
+use crate::simulation::{Ending, Journal, SharedDirectory, SimulatedKafka, SimulatedKinesis, SimulatedStore, panics};
 
 /// The result of a seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,13 +79,16 @@ fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
     let directory = scenario.is_local.then(SharedDirectory::new).transpose()?.map(Rc::new);
     let kafka = scenario.streams(SimulatedKafka::new(scenario.seed, journal.clone()));
     let cluster = kafka.as_ref().map(|streams| streams.cluster.clone());
-    let outcome = scenario.simulation(directory.clone(), kafka).run_with(store.clone(), journal)?;
+    let kinesis = scenario.kinesis(SimulatedKinesis::new(scenario.seed, journal.clone()));
+    let streams = kinesis.as_ref().map(|kinesis| kinesis.streams.clone());
+    let outcome = scenario.simulation(directory.clone(), (kafka, kinesis)).run_with(store.clone(), journal)?;
     let ending = scenario.ending.map(|(_, ending)| ending);
     ensure_well(scenario, ending, &outcome.job)?;
     if let (Some(companion), Some(cancelled)) = (&outcome.companion, scenario.companion) {
         ensure_well(scenario, cancelled.map(|_| Ending::Cancel), companion).context("beside it")?;
     }
-    let outputs = Outputs { store: &store, directory: directory.as_deref(), kafka: cluster.as_ref() };
+    let (directory, kafka, kinesis) = (directory.as_deref(), cluster.as_ref(), streams.as_ref());
+    let outputs = Outputs { store: &store, directory, kafka, kinesis };
     check::check(scenario, outputs, outcome).map_err(|error| anyhow!("{error:#}"))
 }
 

@@ -7,13 +7,15 @@ use super::{
     jobs::{self, JobKind},
     outputs::{DEAD_LETTERS, FAILED, LATE},
     sink::Sink,
+    streams::{StreamInput, reshardings_of_output},
     topics::TopicInput,
 };
 use crate::{
     input::Dice,
     simulation::{
-        Arrivals, Cast, Ending, Fault, Posts, STORE_URL, SharedDirectory, SimulatedKafka, Simulation, Streams,
-        draw_disasters, draw_faults, draw_kafka_faults, draw_skew,
+        Arrivals, Cast, Ending, Fault, KinesisStreams, Posts, STORE_URL, SharedDirectory, SimulatedKafka,
+        SimulatedKinesis, Simulation, StreamFeed, Streams, draw_disasters, draw_faults, draw_kafka_faults,
+        draw_kinesis_faults, draw_skew,
     },
 };
 
@@ -39,6 +41,8 @@ pub enum Input {
     Posted,
     /// Topics of Kafka.
     Topics(TopicInput),
+    /// A stream of Kinesis.
+    Stream(StreamInput),
 }
 
 /// All parameters of a run.
@@ -111,7 +115,7 @@ impl Scenario {
         let timeout = dice.pick(&["0 ms", "50 ms", "1 s"]);
         // Under skew barriers come late. A long timeout makes some checkpoints wait for them.
         settings.push(("checkpoint.alignment-timeout", if skew.is_empty() { timeout } else { "1 s" }.to_owned()));
-        let sink = Sink::draw(seed, job, jobs::draw_format(dice));
+        let sink = Sink::draw(seed, job, jobs::draw_format(dice), input.is_of_stream());
         let is_local = sink.is_of_files() && Dice::new(seed ^ 0x10ca_0000).percent(20);
         let ending = draw_ending(seed, job, !input.is_given());
         let mut faults = draw_all(seed, dice, cast, over);
@@ -120,6 +124,12 @@ impl Scenario {
         if input.is_of_topics() || sink.topic().is_some() {
             faults.extend(draw_faults_of_kafka(seed, cast, over));
         }
+        if input.is_of_stream() || sink.stream().is_some() {
+            faults.extend(draw_faults_of_kinesis(seed, cast, over));
+        }
+        if let Input::Stream(stream) = &input {
+            faults.extend(stream.crash_after_merge(seed, &files_of(dataset), cast));
+        }
         faults.sort_by_key(|(at, _)| *at);
         Self {
             seed,
@@ -127,7 +137,9 @@ impl Scenario {
             dataset,
             is_local,
             ending: ending.filter(|_| !input.is_given() || sink != Sink::Client),
-            companion: draw_companion(seed, job).filter(|_| input.is_given() && sink != Sink::Client),
+            // Who drops repeats takes equal rows of two jobs for one.
+            companion: draw_companion(seed, job)
+                .filter(|_| input.is_given() && sink != Sink::Client && sink.stream().is_none()),
             input,
             sink,
             parallelism,
@@ -155,6 +167,7 @@ impl Scenario {
         let connector = match &self.input {
             Input::Files | Input::Watched => self.files(name, outputs),
             Input::Posted => "'connector' = 'http', 'format' = 'json'".to_owned(),
+            Input::Stream(stream) => stream.options(&self.dead_letters(name, outputs)),
             Input::Topics(topics) => topics.options(name, &self.dead_letters(name, outputs), self.companion.is_some()),
         };
         let delay = if self.dataset.has_late && name == "events" { "0.3" } else { "1" };
@@ -188,7 +201,7 @@ impl Scenario {
     fn arrivals(&self) -> Arrivals {
         let made = files_of(self.dataset);
         let (records, malformed) = (self.job.records(&made), made.malformed.len() as u64);
-        if self.input.is_of_topics() {
+        if self.input.is_of_topics() || self.input.is_of_stream() {
             return Arrivals { files: Vec::new(), records, malformed };
         }
         let lines: Vec<&str> = made.all_events.split_inclusive('\n').collect();
@@ -227,8 +240,27 @@ impl Scenario {
         is_used.then(|| Streams { cluster: cluster.paced(pace), feed, group, is_forgetful })
     }
 
+    /// Kinesis, if the job reads or writes streams.
+    pub(super) fn kinesis(&self, streams: SimulatedKinesis) -> Option<KinesisStreams> {
+        let mut feed = match &self.input {
+            Input::Stream(stream) => stream.feed(self.seed, &files_of(self.dataset)),
+            Input::Files | Input::Watched | Input::Posted | Input::Topics(_) => StreamFeed::default(),
+        };
+        if let Some(stream) = self.sink.stream() {
+            feed.streams.push(stream.stream());
+            feed.during.extend(reshardings_of_output(self.seed));
+            feed.during.sort_by_key(|(after, _)| *after);
+        }
+        let is_used = !feed.streams.is_empty();
+        is_used.then_some(KinesisStreams { streams, feed })
+    }
+
     /// The simulation of this run, with its output in `directory` if there is one.
-    pub(super) fn simulation(&self, directory: Option<Rc<SharedDirectory>>, kafka: Option<Streams>) -> Simulation {
+    pub(super) fn simulation(
+        &self,
+        directory: Option<Rc<SharedDirectory>>,
+        (kafka, kinesis): (Option<Streams>, Option<KinesisStreams>),
+    ) -> Simulation {
         let outputs = directory.as_ref().map(|directory| directory.path().display().to_string());
         Simulation {
             seed: self.seed,
@@ -241,12 +273,13 @@ impl Scenario {
             snapshot_every: self.snapshot_every,
             posts: (self.input == Input::Posted).then(|| self.posts()),
             ending: self.ending,
-            arrivals: (self.input.is_of_topics() || self.input == Input::Watched)
+            arrivals: (self.input.is_of_topics() || self.input.is_of_stream() || self.input == Input::Watched)
                 .then(|| self.arrivals())
                 .filter(|_| !self.is_given()),
             companion: self.companion,
             directory,
             kafka,
+            kinesis,
         }
     }
 }
@@ -256,9 +289,13 @@ impl Input {
     fn is_given(&self) -> bool {
         match self {
             Self::Files => true,
-            Self::Watched | Self::Posted => false,
+            Self::Watched | Self::Posted | Self::Stream(_) => false,
             Self::Topics(topics) => topics.is_bounded,
         }
+    }
+
+    fn is_of_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
     }
 
     pub(super) fn is_of_topics(&self) -> bool {
@@ -269,7 +306,9 @@ impl Input {
 /// Input that is read in any order has no late rows, which would depend on it. What comes from elsewhere than files or topics
 /// has one table, since that is idle at times.
 fn draw_input(seed: u64, job: JobKind) -> Input {
-    if Dice::new(seed ^ 0x70b1_c000).percent(15) && !job.has_late() {
+    if Dice::new(seed ^ 0x57e4_0002_0000).percent(10) && !job.has_late() && !job.has_others() {
+        Input::Stream(StreamInput::draw(seed))
+    } else if Dice::new(seed ^ 0x70b1_c000).percent(15) && !job.has_late() {
         Input::Topics(TopicInput::draw(seed, job))
     } else if draw_posted(seed, job) {
         Input::Posted
@@ -322,6 +361,12 @@ fn draw_faults_of_kafka(seed: u64, cast: Cast, over: Duration) -> impl Iterator<
     draw_kafka_faults(dice, cast.nodes, over).into_iter().map(|(at, fault)| (at, Fault::Kafka(fault)))
 }
 
+/// And faults of Kinesis.
+fn draw_faults_of_kinesis(seed: u64, cast: Cast, over: Duration) -> impl Iterator<Item = (Duration, Fault)> {
+    let dice = &mut Dice::new(seed ^ 0x57e4_0bad);
+    draw_kinesis_faults(dice, cast.nodes, over).into_iter().map(|(at, fault)| (at, Fault::Kinesis(fault)))
+}
+
 /// A job with endless input can only be stopped. Otherwise only a windowless job is stopped, since the answer of open
 /// windows differs from the batch answer. A job with late rows is not cancelled, since its unpublished late rows are
 /// unknown.
@@ -356,13 +401,14 @@ impl fmt::Display for Scenario {
             Input::Watched => writeln!(f, "  files appear while the job runs")?,
             Input::Posted => writeln!(f, "  records are posted")?,
             Input::Topics(topics) => writeln!(f, "  {topics}")?,
+            Input::Stream(stream) => writeln!(f, "  {stream}")?,
         }
         writeln!(f, "  a coordinator compacts its log every {} entries", self.snapshot_every)?;
         if let Some((after, ending)) = self.ending {
             let event = match &self.input {
                 Input::Posted => "all was posted",
                 Input::Topics(topics) if topics.is_bounded => "the submission",
-                Input::Watched | Input::Topics(_) => "all was read",
+                Input::Watched | Input::Topics(_) | Input::Stream(_) => "all was read",
                 Input::Files => "the submission",
             };
             writeln!(f, "  {:.3} s after {event}: {ending:?}", after.as_secs_f64())?;

@@ -1,4 +1,4 @@
-//! The sink of a seeded run: files of some format, a topic of Kafka, or the client that submitted the job.
+//! The sink of a seeded run: files of some format, a topic of Kafka, a stream of Kinesis, or the client that submitted the job.
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +11,7 @@ use arrow::{
 use bytes::Bytes;
 use thalweg_kafka::NewTopic;
 
-use super::{jobs::JobKind, outputs::OUTPUT, written::TopicSink};
+use super::{delivery::FileDelivery, jobs::JobKind, outputs::OUTPUT, put::StreamSink, written::TopicSink};
 use crate::{case::FileFormat, input::Dice, oracle};
 
 /// The directory name that stands for NULL and for the empty text.
@@ -27,16 +27,25 @@ pub enum Sink {
         rollover: Option<u64>,
         /// The column that the directories are partitioned by.
         partition: Option<&'static str>,
+        /// What else the table says of its files.
+        delivery: FileDelivery,
     },
     /// Rows go to the client, by a bare `SELECT`.
     Client,
     /// Rows go to a topic.
     Topic(TopicSink),
+    /// Rows go to a stream.
+    Stream(StreamSink),
 }
 
 impl Sink {
     /// Uses its own dice, so that other parameters of a seed stay the same.
-    pub(super) fn draw(seed: u64, job: JobKind, format: FileFormat) -> Self {
+    pub(super) fn draw(seed: u64, job: JobKind, format: FileFormat, reads_stream: bool) -> Self {
+        let dice_of_streams = &mut Dice::new(seed ^ 0x57e4_0001_0000);
+        // Late rows depend on the order of reading, so that what is repeated would not be the same.
+        if dice_of_streams.percent(if reads_stream { 60 } else { 7 }) && !job.has_late() {
+            return Self::Stream(StreamSink::draw(dice_of_streams, job));
+        }
         let dice = &mut Dice::new(seed ^ 0x9a27_0000);
         let rollover = dice.percent(25).then(|| 100 + dice.below(3000));
         let partition = job.partition_column().filter(|_| dice.percent(30));
@@ -46,7 +55,8 @@ impl Sink {
         } else if dice.percent(15) {
             Self::Client
         } else {
-            Self::Files { format, rollover, partition }
+            let delivery = FileDelivery::draw(&mut Dice::new(seed ^ 0xde11_0000_0001), partition);
+            Self::Files { format, rollover, partition, delivery }
         }
     }
 
@@ -59,16 +69,25 @@ impl Sink {
     pub(super) fn topic(&self) -> Option<NewTopic> {
         match self {
             Self::Topic(topic) => Some(topic.topic()),
-            Self::Files { .. } | Self::Client => None,
+            Self::Files { .. } | Self::Client | Self::Stream(_) => None,
+        }
+    }
+
+    /// The stream that rows go to.
+    pub(super) fn stream(&self) -> Option<&StreamSink> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            Self::Files { .. } | Self::Client | Self::Topic(_) => None,
         }
     }
 
     /// The SQL that sends the rows of a query to this sink.
     pub(super) fn statements(&self, columns: &str, query: &str, outputs: &str, has_companion: bool) -> String {
-        let (format, rollover, partition) = match self {
-            Self::Files { format, rollover, partition } => (format, rollover, partition),
+        let (format, rollover, partition, delivery) = match self {
+            Self::Files { format, rollover, partition, delivery } => (format, rollover, partition, delivery),
             Self::Client => return format!("{query};\n"),
             Self::Topic(topic) => return topic.statements(columns, query, has_companion),
+            Self::Stream(stream) => return stream.statements(columns, query),
         };
         let format = match format {
             FileFormat::Json => "json",
@@ -81,43 +100,54 @@ impl Sink {
                  'sink.rolling-policy.rollover-interval' = '{millis} ms'"
             )
         });
+        let delivery = delivery.options(*partition, has_companion);
         let partitioned = partition.map_or_else(String::new, |column| format!("PARTITIONED BY ({column}) "));
         format!(
             "CREATE TABLE sink ({columns}) {partitioned}WITH ('connector' = 'filesystem', \
-             'path' = '{outputs}/{OUTPUT}', 'format' = '{format}'{rolling});\nINSERT INTO sink {query};\n"
+             'path' = '{outputs}/{OUTPUT}', 'format' = '{format}'{rolling}{delivery});\nINSERT INTO sink {query};\n"
         )
     }
 
-    /// The rows of published files, whose names are relative to the store's root.
+    /// The rows of published files, whose names are relative to the store's root. `is_whole` says that all jobs that
+    /// have written them have done all their work.
     ///
     /// # Errors
-    /// If a file is damaged, or is in a directory that is not one of the sink's partitions.
-    pub(super) fn read(&self, files: Vec<(String, Bytes)>, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
-        let Self::Files { format, partition, .. } = self else {
+    /// If a file is damaged, or is in a directory that is not one of the sink's partitions, or is not what the table says.
+    pub(super) fn read(
+        &self,
+        files: Vec<(String, Bytes)>,
+        schema: &SchemaRef,
+        is_whole: bool,
+    ) -> Result<Vec<RecordBatch>> {
+        let Self::Files { format, partition, delivery, .. } = self else {
             ensure!(files.is_empty(), "a query without files has written {}", files[0].0);
             return Ok(Vec::new());
         };
+        let delivered = FileDelivery::sorted(files);
+        if is_whole {
+            delivery.check(&delivered)?;
+        }
         let read = |(name, bytes): (String, Bytes)| {
             let read = match partition {
                 None => oracle::read_bytes(bytes, *format, schema),
-                Some(column) => read_partition(&name, bytes, *format, (column, schema)),
+                Some(column) => {
+                    let value = delivery.value_in(&name, column);
+                    value.and_then(|value| read_partition(&value, bytes, *format, (column, schema)))
+                }
             };
             read.with_context(|| format!("in {name}"))
         };
-        Ok(files.into_iter().map(read).collect::<Result<Vec<_>>>()?.concat())
+        Ok(delivered.data.into_iter().map(read).collect::<Result<Vec<_>>>()?.concat())
     }
 }
 
-/// Reads a file and inserts the column that the directory's name holds.
+/// Reads a file and inserts the column of which the directory's name has this value.
 fn read_partition(
-    name: &str,
+    value: &str,
     bytes: Bytes,
     format: FileFormat,
     (column, schema): (&str, &SchemaRef),
 ) -> Result<Vec<RecordBatch>> {
-    let prefix = format!("{OUTPUT}/{column}=");
-    let value = name.strip_prefix(&prefix).and_then(|rest| rest.split_once('/'));
-    let (value, _) = value.with_context(|| format!("it does not lie in {prefix}.."))?;
     let value = if value == DEFAULT_PARTITION { None } else { Some(unescaped(value)?) };
     let at = schema.index_of(column)?;
     let kept: Vec<usize> = (0..schema.fields().len()).filter(|index| *index != at).collect();
@@ -150,16 +180,20 @@ fn unescaped(text: &str) -> Result<String> {
 
 impl fmt::Display for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (format, rollover, partition) = match self {
-            Self::Files { format, rollover, partition } => (format, rollover, partition),
+        let (format, rollover, partition, delivery) = match self {
+            Self::Files { format, rollover, partition, delivery } => (format, rollover, partition, delivery),
             Self::Client => return f.write_str("rows to the client"),
             Self::Topic(topic) => return topic.fmt(f),
+            Self::Stream(stream) => return stream.fmt(f),
         };
         write!(f, "{format:?} output")?;
         if let Some(millis) = rollover {
             write!(f, ", parts of up to {millis} ms")?;
         }
-        partition.map_or(Ok(()), |column| write!(f, ", by {column}"))
+        if let Some(column) = partition {
+            write!(f, ", by {column}")?;
+        }
+        delivery.fmt(f)
     }
 }
 
@@ -176,9 +210,16 @@ mod tests {
     #[test]
     fn sinks_of_all_kinds_are_drawn() {
         let drawn: Vec<String> =
-            (0..100).map(|seed| Sink::draw(seed, JobKind::Filter, FileFormat::Csv).to_string()).collect();
-        for kind in ["client", "parts of up to", "by tag", "topic of", "tag apart", "round-robin", "prefix"] {
+            (0..100).map(|seed| Sink::draw(seed, JobKind::Filter, FileFormat::Csv, false).to_string()).collect();
+        for kind in
+            ["client", "parts of up to", "by tag", "topic of", "tag apart", "round-robin", "prefix", "stream of"]
+        {
             assert!(drawn.iter().any(|sink| sink.contains(kind)), "no {kind}");
         }
+        for kind in ["without rows", "merged up to", "complete after", "by a template", "manifests"] {
+            assert!(drawn.iter().any(|sink| sink.contains(kind)), "no {kind}");
+        }
+        let by_time = (0..100).map(|seed| Sink::draw(seed, JobKind::Tumble, FileFormat::Csv, false).to_string());
+        assert!(by_time.into_iter().any(|sink| sink.contains("complete by time")));
     }
 }

@@ -21,6 +21,7 @@ use super::{
     faults::{Cast, Fault, Host},
     journal::Journal,
     kafka::{BROKERS, Feed, Remedy, SimulatedKafka},
+    kinesis::{KinesisTrouble, SimulatedKinesis, StreamFeed},
     observe::Observer,
     processes::{self, Stage},
     producer::Posts,
@@ -59,6 +60,8 @@ pub struct Simulation {
     pub directory: Option<Rc<SharedDirectory>>,
     /// Kafka, as nodes reach it.
     pub kafka: Option<Streams>,
+    /// Kinesis, as nodes reach it.
+    pub kinesis: Option<KinesisStreams>,
 }
 
 /// Kafka in a run.
@@ -72,6 +75,15 @@ pub struct Streams {
     pub group: Option<String>,
     /// Whether records go as soon as a checkpoint is behind them.
     pub is_forgetful: bool,
+}
+
+/// Kinesis in a run.
+#[derive(Debug, Clone)]
+pub struct KinesisStreams {
+    /// The streams.
+    pub streams: SimulatedKinesis,
+    /// What is written beside the job, and how shards change.
+    pub feed: StreamFeed,
 }
 
 /// Input that appears while a job runs.
@@ -162,7 +174,8 @@ impl Simulation {
             .build();
         let cast = Cast { coordinators: self.coordinators, nodes: self.nodes, slots: self.slots };
         let kafka = self.kafka.as_ref().map(|streams| streams.cluster.clone());
-        let stage = Stage::new(self.seed, cast, store, self.snapshot_every, kafka.clone());
+        let kinesis = self.kinesis.as_ref().map(|kinesis| kinesis.streams.clone());
+        let stage = Stage::new(self.seed, cast, store, self.snapshot_every, (kafka.clone(), kinesis));
         for member in 1..=self.coordinators {
             let (name, stage) = (processes::coordinator_name(member), stage.clone());
             sim.host(name.clone(), move || {
@@ -229,6 +242,7 @@ pub(super) enum End {
     Quicken(String, String),
     MendStore,
     MendKafka(Remedy),
+    MendKinesis(KinesisTrouble),
     /// The fault could not begin yet.
     Begin(Fault),
 }
@@ -407,6 +421,7 @@ impl Direction<'_> {
                 self.later(until, End::MendStore);
             }
             Fault::Kafka(fault) => self.begin_kafka(fault, now),
+            Fault::Kinesis(fault) => self.begin_kinesis(fault, now),
         }
     }
 
@@ -433,6 +448,7 @@ impl Direction<'_> {
     fn end(&mut self, end: End, is_over: bool, now: Duration) {
         match end {
             End::MendKafka(remedy) => self.mend_kafka(remedy),
+            End::MendKinesis(trouble) => self.mend_kinesis(trouble),
             End::Begin(fault) if !is_over => self.begin(fault, now),
             End::Begin(_) => {}
             End::Replace(host) => self.replace_disk(&host),

@@ -188,10 +188,10 @@ impl Durable {
     }
 }
 
-/// Whether a file, by its name from the root, is hidden from readers.
+/// Whether a file, by its name from the root, is not published. Readers of tables also pass over names that begin with `_`.
 #[must_use]
 pub fn is_hidden(name: &str) -> bool {
-    name.split('/').any(|part| part.starts_with(['.', '_']))
+    name.split('/').any(|part| part.starts_with('.'))
 }
 
 /// The entries of a directory, sorted by name.

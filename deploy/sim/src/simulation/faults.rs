@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use super::{
     draw::{millis, number},
     kafka::KafkaFault,
+    kinesis::KinesisFault,
     store::{Call, Trouble},
 };
 use crate::input::Dice;
@@ -84,6 +85,8 @@ pub enum Fault {
     },
     /// Something is wrong with Kafka. It begins once all jobs have run: what does not answer before is not waited for.
     Kafka(KafkaFault),
+    /// Something is wrong with Kinesis. It begins when one of Kafka would.
+    Kinesis(KinesisFault),
 }
 
 /// What happens to a disk.
@@ -119,6 +122,7 @@ impl Fault {
             | Self::Clock { lasts, .. }
             | Self::Store { lasts, .. } => *lasts,
             Self::Kafka(fault) => fault.lasts(),
+            Self::Kinesis(fault) => fault.lasts,
         }
     }
 }

@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 
+use thalweg_types::seam::Clock;
+
+use super::UNIX_START;
+
 /// The log of one run. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Journal(Arc<Mutex<Entries>>);
@@ -95,4 +99,18 @@ impl Entries {
 
 fn line(at: Duration, what: &str) -> String {
     format!("{:>9.3} s  {what}", at.as_secs_f64())
+}
+
+/// The time of the simulation, which is that of what all hosts share, on every host.
+#[derive(Debug)]
+pub(super) struct JournalClock(pub(super) Journal);
+
+impl Clock for JournalClock {
+    fn monotonic(&self) -> Duration {
+        self.0.now()
+    }
+
+    fn unix_time(&self) -> Duration {
+        UNIX_START + self.0.now()
+    }
 }

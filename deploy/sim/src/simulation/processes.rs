@@ -15,6 +15,7 @@ use thalweg_connectors::{
 use thalweg_consensus::Consensus;
 use thalweg_coordinator::{CoordinatorConfig, Machine, MemberConfig, Opening};
 use thalweg_kafka::Kafka;
+use thalweg_kinesis::Kinesis;
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::{ConnectionLimits, Network, admit};
 use thalweg_types::{ClusterId, MemberId, NodeId};
@@ -26,6 +27,7 @@ use super::{
     faults::Cast,
     gate::Gate,
     kafka::{Link, SimulatedKafka},
+    kinesis::{self, SimulatedKinesis},
     seams::Process,
     store::{CHECKPOINTS, SimulatedStore},
 };
@@ -54,6 +56,8 @@ pub(super) struct Stage {
     pub(super) disks: Arc<BTreeMap<String, Arc<SimulatedDisk>>>,
     /// The brokers that nodes reach.
     pub(super) kafka: Option<SimulatedKafka>,
+    /// The streams that nodes reach.
+    pub(super) kinesis: Option<SimulatedKinesis>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -76,12 +80,12 @@ impl Stage {
         cast: Cast,
         store: SimulatedStore,
         snapshot_every: u64,
-        kafka: Option<SimulatedKafka>,
+        (kafka, kinesis): (Option<SimulatedKafka>, Option<SimulatedKinesis>),
     ) -> Self {
         let disk =
             |member: u32| (coordinator_name(member), Arc::new(SimulatedDisk::new(seed ^ (u64::from(member) << 32))));
         let disks = Arc::new((1..=cast.coordinators).map(disk).collect());
-        Self { seed, cast, store, snapshot_every, disks, kafka, seen: Arc::default() }
+        Self { seed, cast, store, snapshot_every, disks, kafka, kinesis, seen: Arc::default() }
     }
 
     /// The error of a host's wall clock, in milliseconds.
@@ -242,6 +246,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         notices: Notices::default(),
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
         kafka: stage.kafka.clone().map(|kafka| Arc::new(Link::new(kafka, &name)) as Arc<dyn Kafka>),
+        kinesis: stage.kinesis.clone().map(|streams| Arc::new(kinesis::Link::new(streams, &name)) as Arc<dyn Kinesis>),
         kept: thalweg_connectors::KeptSessions::default(),
         secrets: Arc::new(thalweg_connectors::NoSecrets),
     };

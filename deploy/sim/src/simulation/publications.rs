@@ -8,6 +8,13 @@ use thalweg_cluster_state::JobRecord;
 use thalweg_connectors::part_committables;
 use thalweg_types::checkpoint::{Manifest, SinkCommittables};
 
+use super::directory::is_hidden;
+
+/// The name of an object that says that its directory gets no further ones.
+pub(crate) const COMPLETE: &str = "_COMPLETE";
+/// What is added to the name of a part by which a merged object is named.
+const MERGED: &str = "-merged";
+
 /// The objects that may be published, and those that are.
 #[derive(Debug, Default)]
 pub(super) struct Publications {
@@ -15,6 +22,8 @@ pub(super) struct Publications {
     allowed: BTreeSet<String>,
     /// Objects that are visible.
     published: BTreeSet<String>,
+    /// Directories of which it was said that no further object comes.
+    complete: BTreeSet<String>,
 }
 
 impl Publications {
@@ -41,10 +50,20 @@ impl Publications {
     /// Checks objects that have become visible.
     ///
     /// # Errors
-    /// If no record allows an object, or it was visible before.
+    /// If no record allows an object, or it was visible before, or its directory was complete.
     pub(super) fn check(&mut self, objects: impl IntoIterator<Item = String>) -> Result<()> {
         for object in objects {
-            let name = object.rsplit('/').next().unwrap_or(&object);
+            let (directory, name) = object.rsplit_once('/').unwrap_or(("", &object));
+            if name == COMPLETE {
+                self.complete.insert(directory.to_owned());
+                continue;
+            }
+            if is_hidden(name) {
+                continue;
+            }
+            // Merged objects are named by their first part.
+            let name = &name.replace(MERGED, "");
+            ensure!(!self.complete.contains(directory), "{object} is visible after its directory was complete");
             ensure!(self.allowed.contains(name), "{object} is visible, and no complete checkpoint holds it");
             ensure!(self.published.insert(object.clone()), "{object} was written over");
         }

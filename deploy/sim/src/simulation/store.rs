@@ -28,13 +28,14 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart, memory::InMemory,
-    path::Path,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
+    memory::InMemory,
+    path::{Path, PathPart},
 };
 use thalweg_storage::MARKER;
 use tokio::sync::oneshot;
 
-use super::{directory::is_hidden, journal::Journal};
+use super::{directory::is_hidden, journal::Journal, publications::COMPLETE};
 use crate::input::Dice;
 
 /// The path of checkpoints and ingest logs in the store.
@@ -75,11 +76,18 @@ pub enum Call {
 impl Call {
     fn of_put(path: &Path) -> Self {
         match path.filename() {
+            // Markers and manifests of what was published lie beside it.
+            Some(_) if !path.as_ref().starts_with(CHECKPOINTS) && path.parts().any(is_aside) => Self::Publish,
             Some(name) if name.starts_with("manifest-") => Self::Manifest,
             Some(name) if name.ends_with(".state") => Self::State,
             _ => Self::Prepare,
         }
     }
+}
+
+/// Whether readers of a table pass over this part of a name, though it is published.
+fn is_aside(part: PathPart<'_>) -> bool {
+    part.as_ref().starts_with('_')
 }
 
 /// Waits for the n-th call of a kind.
@@ -375,6 +383,9 @@ impl ObjectStore for SimulatedStore {
         let work = move |store: &Self| {
             let put = at_once(store.objects.put_opts(&path, payload, options))?;
             store.wrote(&path);
+            if path.filename() == Some(COMPLETE) {
+                store.state().published.push(path.to_string());
+            }
             Ok(put)
         };
         self.call(call, what, work).await

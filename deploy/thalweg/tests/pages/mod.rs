@@ -7,6 +7,8 @@ use crate::process::root;
 
 /// Where the reader's broker of Kafka is, in commands. Blocks that name it are run by `kafka.rs`.
 pub(crate) const KAFKA: &str = "127.0.0.1:9092";
+/// Where the emulator of Kinesis is that a page starts. Blocks that name it are run by `kinesis.rs`.
+pub(crate) const KINESIS: &str = "127.0.0.1:4567";
 
 /// The pages: README.md first, then the others by name.
 pub(crate) fn names() -> Vec<String> {

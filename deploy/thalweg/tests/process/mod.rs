@@ -66,7 +66,8 @@ fn command(arguments: &[&str]) -> Command {
 fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("THALWEG_") || name.starts_with("OTEL_")) {
+        if name.to_str().is_some_and(|name| ["THALWEG_", "OTEL_", "AWS_"].iter().any(|prefix| name.starts_with(prefix)))
+        {
             command.env_remove(name);
         }
     }
@@ -164,6 +165,11 @@ impl Background {
     /// Its standard error so far.
     pub(crate) fn log(&self) -> String {
         self.stderr.lock().expect("no reader has panicked").clone()
+    }
+
+    /// Its standard output so far.
+    pub(crate) fn printed(&self) -> String {
+        self.stdout.lock().expect("no reader has panicked").clone()
     }
 
     /// Kills the process, like a crash.

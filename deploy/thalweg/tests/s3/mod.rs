@@ -1,4 +1,4 @@
-//! A local server of the S3 protocol: moto's, if it is installed.
+//! A local server of the S3 protocol: moto's, which keeps all in memory, or ministack's, whose objects outlive it; if installed.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
@@ -22,6 +22,8 @@ const BUCKET: &str = "thalweg";
 /// The server with one bucket. Dropping it stops it.
 pub(crate) struct S3 {
     server: Child,
+    launch: Launch,
+    address: String,
     variables: BTreeMap<String, String>,
     store: AmazonS3,
 }
@@ -37,15 +39,28 @@ impl S3 {
         Self::start_with(&[("INITIAL_NO_AUTH_ACTION_COUNT", "1")])
     }
 
+    /// Starts a server that keeps its objects in a directory, so that it can be killed and started again. If it is not
+    /// installed, says so and returns `None`.
+    pub(crate) fn start_lasting(directory: &std::path::Path) -> Option<Self> {
+        let [address] = free_addresses();
+        let (host, port) = address.rsplit_once(':').expect("an address has a port");
+        let directory = directory.to_str().expect("a path of text");
+        let place = [("MINISTACK_HOST", host), ("BIND_HOST", host), ("GATEWAY_PORT", port), ("SERVICES", "s3")];
+        let variables = place.into_iter().chain([("S3_PERSIST", "1"), ("S3_DATA_DIR", directory)]);
+        Self::launch(address.clone(), Launch::of(("THALWEG_MINISTACK", "ministack"), &[], variables))
+    }
+
     fn start_with(own_variables: &[(&str, &str)]) -> Option<Self> {
         let [address] = free_addresses();
         let (host, port) = address.rsplit_once(':').expect("an address has a port");
-        let program = std::env::var("THALWEG_MOTO_SERVER").unwrap_or_else(|_| "moto_server".to_owned());
-        let mut command = Command::new(program);
-        command.args(["-H", host, "-p", port]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.envs(own_variables.iter().copied());
-        let Ok(server) = command.spawn() else {
-            eprintln!("skipped: moto_server is not installed (THALWEG_MOTO_SERVER)");
+        let program = ("THALWEG_MOTO_SERVER", "moto_server");
+        let launch = Launch::of(program, &["-H", host, "-p", port], own_variables.iter().copied());
+        Self::launch(address.clone(), launch)
+    }
+
+    fn launch(address: String, launch: Launch) -> Option<Self> {
+        let Ok(server) = launch.spawn() else {
+            eprintln!("skipped: {} is not installed ({})", launch.name, launch.variable);
             return None;
         };
         let variables = [
@@ -65,9 +80,25 @@ impl S3 {
             .with_region("us-east-1")
             .build()
             .expect("it is configured");
-        let started = Self { server, variables, store };
-        wait_until("the bucket", || create_bucket(&address));
+        let started = Self { server, launch, address, variables, store };
+        wait_until("the bucket", || create_bucket(&started.address));
         Some(started)
+    }
+
+    /// Kills the server (SIGKILL).
+    pub(crate) fn kill(&mut self) {
+        self.server.kill().expect("it can be killed");
+        self.server.wait().expect("it can be waited for");
+    }
+
+    /// Starts it again, at the same address.
+    pub(crate) fn revive(&mut self) {
+        self.server = self.launch.spawn().expect("it could be started before");
+    }
+
+    /// Waits until it answers.
+    pub(crate) fn wait_until_up(&self) {
+        wait_until("the server of objects", || TcpStream::connect(&self.address).ok());
     }
 
     /// An environment with the server's address and credentials.
@@ -87,6 +118,13 @@ impl S3 {
         objects.into_iter().map(|object: object_store::ObjectMeta| object.location.to_string()).collect()
     }
 
+    /// The content of an object.
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        // A name as it is listed: it must not be escaped again.
+        let name = Path::parse(name).expect("a name");
+        block_on(async { self.store.get(&name).await?.bytes().await }).expect("it can be read").to_vec()
+    }
+
     /// Deletes objects, as somebody else might.
     pub(crate) fn delete(&self, names: &[String]) {
         for name in names {
@@ -104,6 +142,34 @@ impl S3 {
         }
         lines.sort_unstable();
         lines
+    }
+}
+
+/// How a server is started.
+struct Launch {
+    variable: &'static str,
+    name: &'static str,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+}
+
+impl Launch {
+    /// By the program that a variable names, or the one of this name on the path.
+    fn of<'a>(
+        (variable, name): (&'static str, &'static str),
+        arguments: &[&str],
+        variables: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { variable, name, arguments, variables }
+    }
+
+    fn spawn(&self) -> std::io::Result<Child> {
+        let program = std::env::var(self.variable).unwrap_or_else(|_| self.name.to_owned());
+        let mut command = Command::new(program);
+        command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     }
 }
 

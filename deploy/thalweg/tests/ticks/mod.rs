@@ -10,6 +10,8 @@
 //! them, and uses nothing of the engine. Rows are written in the order of their numbers, each to the partition of its symbol. A
 //! row's event time is up to `LAG_MILLIS` before that of the writing, so each partition is out of order, but nothing is late.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 pub(crate) mod feed;
 pub(crate) mod seen;
 
@@ -21,10 +23,10 @@ use crate::chaos::Random;
 
 /// 2026-01-01 00:00:00 in milliseconds.
 const START_MILLIS: i64 = 1_767_225_600_000;
-const LAG_MILLIS: i64 = 2000;
+pub(crate) const LAG_MILLIS: i64 = 2000;
 /// Event time between one row's writing and the next.
 const STEP_MILLIS: i64 = 10;
-const WINDOW_MILLIS: i64 = 10_000;
+pub(crate) const WINDOW_MILLIS: i64 = 10_000;
 const SYMBOLS: u64 = 100;
 /// Partitions of each topic.
 pub(crate) const PARTITIONS: i32 = 4;

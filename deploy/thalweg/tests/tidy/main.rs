@@ -51,7 +51,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-keyed-state", &["types"]),
     ("thalweg-operators", &["types", "expr", "functions", "flow", "keyed-state"]),
     ("thalweg-kafka", &["types"]),
-    ("thalweg-connectors", &["types", "functions", "storage", "ingest-log", "kafka"]),
+    ("thalweg-kinesis", &["types"]),
+    ("thalweg-connectors", &["types", "functions", "storage", "ingest-log", "kafka", "kinesis"]),
     ("thalweg-exchange", &["types", "flow", "proto"]),
     (
         "thalweg-runtime",

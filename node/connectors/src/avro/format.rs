@@ -7,10 +7,11 @@ use arrow::{
     datatypes::{Fields, SchemaRef},
     error::ArrowError,
 };
+use bytes::Bytes;
 use thalweg_types::{Fault, seam::Entropy};
 
 use super::{
-    container::{Codec, Head, MARKER_BYTES, write_block},
+    container::{BlockHead, Codec, Head, MARKER_BYTES, write_block},
     derive::derive,
     encode::AvroWriter,
     schema::AvroSchema,
@@ -126,6 +127,30 @@ impl PartEncoder for AvroPart {
 
     fn flush(&mut self, piece: &mut Vec<u8>) -> Result<(), ArrowError> {
         self.end_block(piece)
+    }
+
+    /// Blocks are taken over as they are, with this file's marker behind them.
+    fn absorb(&mut self, part: &Bytes, _group_bytes: usize, piece: &mut Vec<u8>) -> Result<(), ArrowError> {
+        self.end_block(piece)?;
+        let wrong = |reason: &str| ArrowError::AvroError(format!("a part that is merged: {reason}"));
+        let head = Head::parse(part).map_err(|reason| wrong(&reason))?;
+        if head.codec != self.codec {
+            return Err(wrong("its codec is another one"));
+        }
+        let mut rest = part.get(head.bytes..).unwrap_or_default();
+        while !rest.is_empty() {
+            let about = BlockHead::parse(rest).map_err(|reason| wrong(&reason))?;
+            let end = about.head_bytes + about.bytes;
+            let block = rest.get(..end).ok_or_else(|| wrong("it ends within a block"))?;
+            let marker = rest.get(end..end + MARKER_BYTES).ok_or_else(|| wrong("it ends within a block"))?;
+            if marker != head.marker {
+                return Err(wrong("a block does not end with its marker"));
+            }
+            piece.extend_from_slice(block);
+            piece.extend_from_slice(&self.marker);
+            rest = rest.get(end + MARKER_BYTES..).unwrap_or_default();
+        }
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>, piece: &mut Vec<u8>) -> Result<(), ArrowError> {

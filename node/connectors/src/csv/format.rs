@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use bytes::Bytes;
 
 use super::{CsvFormat, CsvWriter};
 use crate::{
@@ -55,5 +56,12 @@ impl PartFormat for CsvParts {
 impl PartEncoder for CsvParts {
     fn encode(&mut self, rows: &RecordBatch, _group_bytes: usize, piece: &mut Vec<u8>) -> Result<(), ArrowError> {
         self.0.write(rows, piece)
+    }
+
+    fn absorb(&mut self, part: &Bytes, _group_bytes: usize, piece: &mut Vec<u8>) -> Result<(), ArrowError> {
+        let mut header = Vec::new();
+        self.0.write_header(&mut header);
+        piece.extend_from_slice(part.strip_prefix(&header[..]).unwrap_or(part));
+        Ok(())
     }
 }

@@ -9,84 +9,128 @@
 //!
 //! No published file is ever overwritten, and no file of another cluster is touched: names contain the cluster. In an
 //! object store a rename is a copy (one that refuses to overwrite, if the store supports it) and a delete. A crash
-//! between the two leaves both objects: a final object of the same length counts as that copy and stays. Two nodes may
-//! be told to publish the same parts: the second finds them published, even if the first is between two steps.
+//! between the two leaves both objects: a final object of the same length counts as that copy and stays. If a reader has
+//! taken it away by then, it comes again, as the same bytes under the same name. Two nodes may be told to publish the
+//! same parts: the second finds them published, even if the first is between two steps.
+//!
+//! Small parts may be merged instead (`merge`). Behind all files come the markers of complete partitions, and the manifest.
 //!
 //! A part that can never be published, such as a lost one, does not hold back the others: they are published first,
 //! then the error is returned. A transient failure ends the round; the next round finds what this one published.
 //!
 //! Partition directories that become empty with the removal of hidden files are removed too.
 
-use std::{collections::BTreeSet, fs, io::ErrorKind, path::PathBuf, sync::Arc};
+use std::{fs, io::ErrorKind};
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use futures::TryStreamExt as _;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, path::Path};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use object_store::ObjectStoreExt as _;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thalweg_types::{Attempt, ClusterId, JobId, graph::SinkOperator};
+use thalweg_types::{Attempt, ClusterId, JobId, graph::SinkOperator, seam::Seams};
 
 use super::{
+    error_files::ErrorPrefix,
+    manifest::Manifests,
+    merge::{Group, Merging, groups},
+    names::{Marker, PART_STEM, PartCommittable, attempt_of},
+    options::{AUTO_COMPACTION, FileOptions},
     partition::Partitions,
-    parts::{Folder, LocalFolder, PartCommittable, attempt_of, folder_of, key_of, remove_if_empty, sync_folders},
-    sink::PART_STEM,
+    parts::{Folder, LocalFolder, PartFolder, ignore_gone, remove_if_empty, sync_folders},
+    publish::{Folders, Published, ignore_missing, publish},
+    whole::WholeFiles,
 };
 use crate::{
-    ConnectorError, Epochs, SinkCommitter, allowed::Reach, error::store_error, location::Location, options::Options,
+    CommitterIdentity, ConnectorError, Epochs, SinkCommitter, allowed::Reach, error::store_error, location::Location,
+    options::Options,
 };
 
 /// Passed as the attempt to discard up to; then the last attempt's own files are discarded too.
 const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 
+/// How many files of one checkpoint are published side by side: stores take their time for each request.
+const PUBLISHED_AT_ONCE: usize = 32;
+
 /// Publishes the part files of a directory.
-#[derive(Debug)]
 pub(crate) struct PartCommitter {
     folder: Folder,
     stem: &'static str,
     /// Prefix of the partition directories' names, per level.
     partitions: Vec<String>,
+    /// Where rows lie that could not be written.
+    errors: Option<ErrorPrefix>,
+    merging: Option<Merging>,
+    manifests: Option<Manifests>,
+    /// Writes markers and manifests; only tables have any.
+    whole: Option<WholeFiles>,
+}
+
+/// What a writer has prepared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Prepared {
+    Part(PartCommittable),
+    Marker(Marker),
 }
 
 impl PartCommitter {
-    pub(crate) fn new(location: &Location, stem: &'static str, partitions: Vec<String>) -> Self {
-        Self { folder: Folder::new(location), stem, partitions }
+    pub(crate) fn new(location: &Location, stem: &'static str) -> Self {
+        Self {
+            folder: Folder::new(location),
+            stem,
+            partitions: Vec::new(),
+            errors: None,
+            merging: None,
+            manifests: None,
+            whole: None,
+        }
     }
 
     /// The committer of the table that a sink writes, with the columns of `schema`.
-    pub(crate) fn of_table(spec: &SinkOperator, schema: &Schema, location: &Location) -> Result<Self, ConnectorError> {
+    pub(crate) fn of_table(
+        spec: &SinkOperator,
+        schema: &SchemaRef,
+        (location, identity): (&Location, CommitterIdentity),
+        seams: &Seams,
+    ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
-        let partitions = Partitions::new(&spec.partition_by, schema).map_err(|reason| options.error(reason))?;
-        Ok(Self::new(location, PART_STEM, partitions.prefixes()))
+        let partitions = Partitions::of_table(spec, schema)?;
+        let merging = match options.is_true(AUTO_COMPACTION) {
+            true => {
+                let file_options = FileOptions::new(&options, Folder::new(location).is_stored())?;
+                let kept = partitions.kept_schema(schema, &options)?;
+                Some(Merging {
+                    format: file_options.format_of_parts(&options, &kept, seams)?,
+                    bytes: file_options.merged_bytes,
+                    place: PartFolder::new(location, seams.io.clone()),
+                    entropy: seams.entropy.clone(),
+                })
+            }
+            false => None,
+        };
+        let (manifests, errors) = (Manifests::of_table(&options)?, ErrorPrefix::of_table(&options)?);
+        let partitions = partitions.prefixes();
+        let whole = Some(WholeFiles::new(Folder::new(location), PART_STEM, (identity, seams.entropy.clone())));
+        Ok(Self { partitions, errors, merging, manifests, whole, ..Self::new(location, PART_STEM) })
     }
 }
 
 #[async_trait]
 impl SinkCommitter for PartCommitter {
-    async fn commit(&self, _: Epochs, committables: &[Value]) -> Result<(), ConnectorError> {
-        let (mut failed, mut unsynced) = (Vec::new(), BTreeSet::new());
+    async fn commit(&self, epochs: Epochs, committables: &[Value]) -> Result<(), ConnectorError> {
+        let (mut parts, mut markers) = (Vec::with_capacity(committables.len()), Vec::new());
         for value in committables {
-            match self.publish(value).await {
-                Ok(folder) => unsynced.extend(folder),
-                // The others can still be published.
-                Err(ConnectorError::Data { attempted, reason }) => failed.push((attempted, reason)),
-                Err(
-                    error @ (ConnectorError::Config { .. }
-                    | ConnectorError::Secret { .. }
-                    | ConnectorError::Record { .. }
-                    | ConnectorError::Store { .. }
-                    | ConnectorError::GaveUp { .. }
-                    | ConnectorError::Refused { .. }),
-                ) => return Err(error),
+            match prepared(value)? {
+                Prepared::Part(part) => parts.push(part),
+                Prepared::Marker(marker) => markers.push(marker),
             }
-            tokio::task::yield_now().await;
         }
-        sync_folders(&unsynced)?;
-        let others = failed.len().saturating_sub(1);
-        let Some((attempted, mut reason)) = failed.into_iter().next() else { return Ok(()) };
-        if others > 0 {
-            reason = format!("{reason} ({others} more could not be published either; all others are)");
-        }
-        Err(ConnectorError::Data { attempted, reason })
+        let published = self.publish_parts(parts).await?;
+        let Some(whole) = &self.whole else { return Ok(()) };
+        let marks = markers.into_iter().map(|marker| mark(whole, epochs.attempt, marker));
+        stream::iter(marks).buffer_unordered(PUBLISHED_AT_ONCE).try_collect::<()>().await?;
+        self.list(whole, epochs, published).await
     }
 
     async fn discard(&self, cluster: &ClusterId, job: JobId, before: Attempt) -> Result<(), ConnectorError> {
@@ -95,7 +139,15 @@ impl SinkCommitter for PartCommitter {
                 .is_some_and(|attempt| attempt < before || before == EVERY_ATTEMPT)
         };
         match &self.folder {
-            Folder::Local(folder) => discard_local(folder, &self.partitions, is_left),
+            Folder::Local(folder) => {
+                discard_local(folder, (folder.directory("")?, &self.partitions[..]), is_left)?;
+                let of_errors = self.errors.iter().flat_map(ErrorPrefix::directories);
+                let of_manifests = self.manifests.iter().map(|manifests| manifests.directory().to_owned());
+                for directory in of_errors.chain(of_manifests) {
+                    discard_local(folder, (folder.directory(&directory)?, &[][..]), is_left)?;
+                }
+                Ok(())
+            }
             Folder::Stored(store, folder) => {
                 let failed = || format!("remove unpublished files below {folder}");
                 let objects: Vec<_> = store.list(Some(folder)).try_collect().await.map_err(store_error(failed()))?;
@@ -111,171 +163,96 @@ impl SinkCommitter for PartCommitter {
 }
 
 impl PartCommitter {
-    /// Publishes one part. Returns the local directory whose entries the caller still has to sync.
-    async fn publish(&self, committable: &Value) -> Result<Option<PathBuf>, ConnectorError> {
-        let part: PartCommittable = serde_json::from_value(committable.clone()).map_err(|error| {
-            ConnectorError::Data { attempted: "understand a committable".to_owned(), reason: error.to_string() }
-        })?;
-        match &self.folder {
-            Folder::Local(folder) => publish_local(&folder.directory(&part.directory)?, &part).map(Some),
-            Folder::Stored(store, folder) => publish_stored(store, folder, &part).await.map(|()| None),
+    /// Publishes all parts that can be, and returns their files.
+    async fn publish_parts(&self, parts: Vec<PartCommittable>) -> Result<Vec<Published>, ConnectorError> {
+        let (errors, parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| self.is_of_errors(&part.directory));
+        let mut groups = match &self.merging {
+            Some(merging) => groups(parts, merging.bytes),
+            None => parts.into_iter().map(Group::alone).collect(),
+        };
+        groups.extend(errors.into_iter().map(Group::alone));
+        // Merged parts are held in memory, so large groups come one by one.
+        let (small, large): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|group| group.others.is_empty() || group.is_small());
+        let (mut files, mut failed, mut unsynced) = (Vec::new(), Vec::new(), Folders::new());
+        for (groups, at_once) in [(small, PUBLISHED_AT_ONCE), (large, 1)] {
+            let publications = groups.into_iter().map(|group| self.publish_group(group));
+            let mut publications = stream::iter(publications).buffered(at_once);
+            while let Some(publication) = publications.next().await {
+                match publication {
+                    Ok((file, folders)) => {
+                        files.push(file);
+                        unsynced.extend(folders);
+                    }
+                    // The others can still be published.
+                    Err(ConnectorError::Data { attempted, reason }) => failed.push((attempted, reason)),
+                    Err(
+                        error @ (ConnectorError::Config { .. }
+                        | ConnectorError::Secret { .. }
+                        | ConnectorError::Record { .. }
+                        | ConnectorError::Store { .. }
+                        | ConnectorError::GaveUp { .. }
+                        | ConnectorError::Refused { .. }),
+                    ) => return Err(error),
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        sync_folders(&unsynced)?;
+        let others = failed.len().saturating_sub(1);
+        let Some((attempted, mut reason)) = failed.into_iter().next() else { return Ok(files) };
+        if others > 0 {
+            reason = format!("{reason} ({others} more could not be published either; all others are)");
+        }
+        Err(ConnectorError::Data { attempted, reason })
+    }
+
+    fn is_of_errors(&self, directory: &str) -> bool {
+        self.errors.as_ref().is_some_and(|errors| errors.holds(directory))
+    }
+
+    async fn publish_group(&self, group: Group) -> Result<(Published, Folders), ConnectorError> {
+        match &self.merging {
+            Some(merging) if !group.others.is_empty() => merging.publish(&self.folder, &group).await,
+            _ => publish(&self.folder, &group.first).await,
+        }
+    }
+
+    /// Writes the manifest of what a checkpoint has published, if that is anything.
+    async fn list(
+        &self,
+        whole: &WholeFiles,
+        epochs: Epochs,
+        mut published: Vec<Published>,
+    ) -> Result<(), ConnectorError> {
+        published.retain(|file| !self.is_of_errors(&file.directory));
+        match &self.manifests {
+            Some(manifests) if !published.is_empty() => manifests.write(whole, epochs, &published).await,
+            _ => Ok(()),
         }
     }
 }
 
-/// A part that was published and then removed by a consumer looks the same as a lost one.
-fn lost(part: &PartCommittable) -> ConnectorError {
-    let reason = format!(
-        "{} is gone and was not published: it was lost, or it was published before and something else has removed it since",
-        part.hidden
-    );
-    ConnectorError::Data { attempted: format!("publish {}", part.published), reason }
+/// Says that a partition is complete.
+async fn mark(files: &WholeFiles, attempt: Attempt, marker: Marker) -> Result<(), ConnectorError> {
+    files.write(attempt, (&marker.directory, &marker.marker), Vec::new()).await
 }
 
-/// This program never writes to a finished part again.
-fn overwritten(part: &PartCommittable) -> ConnectorError {
-    ConnectorError::Data {
-        attempted: format!("publish {}", part.published),
-        reason: format!("{} was overwritten by something else", part.hidden),
-    }
+fn prepared(value: &Value) -> Result<Prepared, ConnectorError> {
+    serde_json::from_value(value.clone()).map_err(|error| ConnectorError::Data {
+        attempted: "understand a committable".to_owned(),
+        reason: error.to_string(),
+    })
 }
 
-/// The final name, then the alternatives to try if it is taken.
-fn final_names(published: &str) -> impl Iterator<Item = String> + '_ {
-    let (stem, extension) = published.rsplit_once('.').unwrap_or((published, ""));
-    std::iter::once(published.to_owned()).chain((1u32..).map(move |k| format!("{stem}-{k}.{extension}")))
-}
-
-/// Returns the directory whose entries the caller still has to sync.
-fn publish_local(folder: &Reach, part: &PartCommittable) -> Result<PathBuf, ConnectorError> {
-    let path_of = |name: &str| folder.path().join(name);
-    let unsynced = || folder_of(&path_of(&part.published)).to_owned();
-    let hidden = path_of(&part.hidden);
-    let failed = |path: &std::path::Path| store_error(format!("publish {}", path.display()));
-    let names = || final_names(&part.published);
-    let published_before = || {
-        let taken = |name: String| local_length(&path_of(&name)).ok().flatten();
-        let mut published = names().map_while(taken);
-        // The node that renamed it may have crashed before the name was durable.
-        published.find(|bytes| part.fits(*bytes)).map(|_| unsynced()).ok_or_else(|| lost(part))
-    };
-    let Some(bytes) = local_length(&hidden).map_err(failed(&hidden))? else {
-        return published_before();
-    };
-    if !part.fits(bytes) {
-        return Err(overwritten(part));
-    }
-    // The writer creates regular files. A link is somebody else's, and readers of the final name would follow it.
-    if fs::symlink_metadata(&hidden).is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(overwritten(part));
-    }
-    let is_free = |name: &String| fs::symlink_metadata(path_of(name)).is_err();
-    let name = names().find(is_free).ok_or_else(|| lost(part))?;
-    let target = path_of(&name);
-    match folder.rename(&part.hidden, &name) {
-        // Another node was told to publish it too, and was faster.
-        Err(error) if error.kind() == ErrorKind::NotFound => published_before(),
-        Err(error) => Err(failed(&target)(error)),
-        Ok(()) => Ok(unsynced()),
-    }
-}
-
-fn local_length(path: &std::path::Path) -> std::io::Result<Option<u64>> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-async fn publish_stored(
-    store: &Arc<dyn ObjectStore>,
-    folder: &Path,
-    part: &PartCommittable,
-) -> Result<(), ConnectorError> {
-    let failed = || format!("publish {}", part.published);
-    let key = |name: &str| key_of(folder, &part.directory, name);
-    let hidden = key(&part.hidden)?;
-    let Some(bytes) = length(store, &hidden).await.map_err(store_error(failed()))? else {
-        return find_published(store, folder, part).await;
-    };
-    if !part.fits(bytes) {
-        return Err(overwritten(part));
-    }
-    for name in final_names(&part.published) {
-        let target = key(&name)?;
-        match copy_or_find(store, (&hidden, bytes), &target).await {
-            Ok(true) => return ignore_missing(store.delete(&hidden).await).map_err(store_error(failed())),
-            Ok(false) => {}
-            // Another node was told to publish it too, and was faster.
-            Err(StoreError::NotFound { .. }) => return find_published(store, folder, part).await,
-            Err(error) => return Err(store_error(failed())(error)),
-        }
-    }
-    Err(lost(part))
-}
-
-/// Finds the published object of a part whose hidden object is gone.
-async fn find_published(
-    store: &Arc<dyn ObjectStore>,
-    folder: &Path,
-    part: &PartCommittable,
-) -> Result<(), ConnectorError> {
-    for name in final_names(&part.published) {
-        let published = key_of(folder, &part.directory, &name)?;
-        let found = length(store, &published).await;
-        match found.map_err(store_error(format!("publish {}", part.published)))? {
-            Some(bytes) if part.fits(bytes) => return Ok(()),
-            Some(_) => {}
-            None => break,
-        }
-    }
-    Err(lost(part))
-}
-
-/// Copies the hidden object, or finds it copied. `false` if something else has the target's name.
-async fn copy_or_find(
-    store: &Arc<dyn ObjectStore>,
-    (hidden, bytes): (&Path, u64),
-    target: &Path,
-) -> Result<bool, StoreError> {
-    if let Some(taken) = length(store, target).await? {
-        return Ok(taken == bytes);
-    }
-    match store.copy_if_not_exists(hidden, target).await {
-        Ok(()) => Ok(true),
-        Err(StoreError::AlreadyExists { .. }) => Ok(length(store, target).await? == Some(bytes)),
-        // The store does not support it. Only this job uses the name, and it was free.
-        Err(StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }) => {
-            store.copy(hidden, target).await.map(|()| true)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-async fn length(store: &Arc<dyn ObjectStore>, key: &Path) -> Result<Option<u64>, StoreError> {
-    match store.head(key).await {
-        Ok(meta) => Ok(Some(meta.size)),
-        Err(StoreError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn ignore_missing(result: Result<(), StoreError>) -> Result<(), StoreError> {
-    match result {
-        Err(StoreError::NotFound { .. }) => Ok(()),
-        other => other,
-    }
-}
-
-/// Looks in the table's directory and the partition directories below it.
+/// Looks in a directory of the table, and the partition directories below it.
 fn discard_local(
     table: &LocalFolder,
-    partitions: &[String],
+    (from, partitions): (Reach, &[String]),
     is_left: impl Fn(&str) -> bool,
 ) -> Result<(), ConnectorError> {
     let root = table.directory("")?;
-    let mut folders = vec![(root.clone(), partitions)];
+    let mut folders = vec![(from, partitions)];
     while let Some((folder, partitions)) = folders.pop() {
         let failed = || format!("remove unpublished files in {}", folder.path().display());
         let entries = match fs::read_dir(folder.path()) {
@@ -304,11 +281,4 @@ fn discard_local(
         }
     }
     Ok(())
-}
-
-fn ignore_gone(removed: std::io::Result<()>) -> std::io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }

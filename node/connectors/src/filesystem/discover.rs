@@ -85,12 +85,12 @@ impl Enumerator for WatchedFiles {
 
     async fn list(&self, _: Listing) -> Result<Vec<Piece>, ConnectorError> {
         let files = self.table.list().await?;
-        Ok(files.into_iter().map(|FoundFile { name, bytes }| Piece { name, bytes }).collect())
+        Ok(files.into_iter().map(|FoundFile { name, bytes }| Piece { name, bytes, after: Vec::new() }).collect())
     }
 
     async fn cut(&self, pieces: &[Piece], _: Listing) -> Result<Vec<Vec<Split>>, ConnectorError> {
         let mut cut = Vec::with_capacity(pieces.len());
-        for Piece { name, bytes } in pieces {
+        for Piece { name, bytes, .. } in pieces {
             cut.push(self.table.splits(&FoundFile { name: name.clone(), bytes: *bytes }).await?);
         }
         Ok(cut)

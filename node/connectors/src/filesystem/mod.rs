@@ -11,17 +11,27 @@
 
 mod blocks;
 mod commit;
+mod compressed;
 mod discover;
+mod error_files;
 mod listing;
+mod manifest;
+mod merge;
+pub(crate) mod names;
+mod open_part;
+mod options;
 mod partition;
+mod partition_commit;
 pub(crate) mod parts;
 mod pattern;
 mod payload;
+mod publish;
 mod read;
 mod sink;
 mod split;
 mod table;
 mod walk;
+mod whole;
 
 use crate::{
     ConnectorError,
@@ -48,7 +58,10 @@ pub(crate) const CONNECTOR: Connector = Connector {
             let (location, seams) = (location(&table)?, &table.context.seams);
             Ok(Box::new(FileSinkWriter::new(table.spec, table.schema, subtask.identity, &location, seams)?))
         },
-        committer: |table, _| Ok(Box::new(PartCommitter::of_table(table.spec, table.schema, &location(&table)?)?)),
+        committer: |table, identity| {
+            let (location, seams) = (location(&table)?, &table.context.seams);
+            Ok(Box::new(PartCommitter::of_table(table.spec, table.schema, (&location, identity), seams)?))
+        },
         // Paths are checked by `ConnectorContext::check_destination`, those of side outputs too.
         check: None,
     }),

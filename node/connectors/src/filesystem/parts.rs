@@ -29,19 +29,11 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _, channel::oneshot, stream};
 use object_store::{ObjectStore, buffered::BufWriter, path::Path};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use thalweg_types::{
-    Attempt, ClusterId, JobId,
-    bug::{self, Bug},
-    durable,
-    seam::Spawner,
-};
+use thalweg_types::{durable, seam::Spawner};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::{AllowedPaths, ConnectorError, SinkIdentity, allowed::Reach, error::store_error, location::Location};
-
-const HIDDEN_SUFFIX: &str = ".inprogress";
+use super::names::{PartCommittable, PartNames};
+use crate::{AllowedPaths, ConnectorError, allowed::Reach, error::store_error, location::Location};
 
 /// By default, a part that reaches this size is closed and the next one begun.
 pub(crate) const PART_BYTES: u64 = 1 << 30;
@@ -59,89 +51,21 @@ pub(super) const SYNCS_MAX: usize = 8;
 /// How often `begin` retries after another writer has removed the directory.
 const REMOVALS_MAX: u32 = 16;
 
-/// What a committer needs to publish one part file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PartCommittable {
-    /// The file's name while it is hidden.
-    pub(crate) hidden: String,
-    /// The file's final name.
-    pub(crate) published: String,
-    /// The directory of both, relative to the table's path; empty if the table has no partitions.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) directory: String,
-    /// The file's length when it was finished. A file of another length is not the one that was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) bytes: Option<u64>,
-}
-
-impl PartCommittable {
-    /// Whether a file of this length may be the finished one.
-    pub(super) fn fits(&self, bytes: u64) -> bool {
-        self.bytes.is_none_or(|finished| finished == bytes)
-    }
-
-    /// The number of partition levels above the file.
-    fn levels(&self) -> usize {
-        self.directory.split('/').filter(|name| !name.is_empty()).count()
-    }
-
-    fn to_value(&self) -> Value {
-        serde_json::to_value(self).expect("a committable has only text keys")
-    }
-}
-
-/// Committables as a writer returns them.
-pub(crate) fn to_values(parts: &[PartCommittable]) -> Vec<Value> {
-    parts.iter().map(PartCommittable::to_value).collect()
-}
-
-/// The attempt in a hidden name, if the name belongs to the cluster's job.
-pub(super) fn attempt_of(name: &str, stem: &str, (cluster, job): (&ClusterId, JobId)) -> Option<Attempt> {
-    let rest = name.strip_prefix(&hidden_prefix(stem, cluster, job))?.strip_suffix(HIDDEN_SUFFIX)?;
-    let (attempt, _) = rest.split_once('-')?;
-    attempt.parse().ok().map(Attempt)
-}
-
-/// The prefix of all hidden names of a cluster's job.
-fn hidden_prefix(stem: &str, cluster: &ClusterId, job: JobId) -> String {
-    format!(".{stem}-{}-{}-", cluster.object_part(), job.0)
-}
-
-/// Names the files of one writer.
+/// Where part files are created.
 #[derive(Debug, Clone)]
-pub(crate) struct PartNames {
-    /// The prefix of the names.
-    pub(crate) stem: &'static str,
-    /// The file extension, such as `json`.
-    pub(crate) extension: &'static str,
-    pub(crate) identity: SinkIdentity,
-}
-
-impl PartNames {
-    fn of(&self, number: u32) -> PartCommittable {
-        let SinkIdentity { cluster, job, attempt, sink, subtask } = &self.identity;
-        let Self { stem, extension, .. } = self;
-        let attempt = if bug::is_active(Bug::ZombieWrites) { &Attempt(1) } else { attempt };
-        let rest = format!("{sink}-{subtask}-{number}.{extension}");
-        PartCommittable {
-            hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),
-            published: format!("{stem}-{}-{}-{}-{rest}", cluster.object_part(), job.0, attempt.0),
-            directory: String::new(),
-            bytes: None,
-        }
-    }
+pub(super) struct PartFolder {
+    folder: Folder,
+    /// Whether many parts may be open at once.
+    are_many: bool,
+    io: Arc<dyn Spawner>,
 }
 
 /// The part files of one writer. Clones share the counter of part numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct PartFiles {
-    folder: Folder,
+    place: PartFolder,
     names: PartNames,
     number: Arc<AtomicU32>,
-    /// Whether many parts may be open at once.
-    are_many: bool,
-    io: Arc<dyn Spawner>,
 }
 
 /// A part file that is being written. Dropping it unfinished removes a local file or aborts an upload.
@@ -154,7 +78,7 @@ pub(crate) struct Part {
 }
 
 /// Creates a directory and its parents durably. An error that a new attempt would meet again is `Data`.
-fn create_directory(directory: &Reach) -> Result<(), ConnectorError> {
+pub(super) fn create_directory(directory: &Reach) -> Result<(), ConnectorError> {
     let path = directory.path().display();
     directory.create_directories().map_err(|error| match is_impossible(&error) {
         _ if error.kind() == ErrorKind::AlreadyExists => ConnectorError::Data {
@@ -253,61 +177,80 @@ impl std::fmt::Debug for PartFile {
     }
 }
 
+impl PartFolder {
+    pub(super) fn new(location: &Location, io: Arc<dyn Spawner>) -> Self {
+        Self { folder: Folder::new(location), are_many: false, io }
+    }
+
+    /// Creates a part; `None` if its hidden name is taken.
+    pub(super) fn create(&self, committable: PartCommittable) -> Result<Option<Part>, ConnectorError> {
+        let file = match &self.folder {
+            Folder::Local(folder) => match create_local(folder, &committable)? {
+                Some(file) => file,
+                None => return Ok(None),
+            },
+            Folder::Stored(store, folder) => {
+                let key = key_of(folder, &committable.directory, &committable.hidden)?;
+                let upload = match self.are_many {
+                    true => BufWriter::with_capacity(store.clone(), key, PIECE_BYTES_MIN)
+                        .with_max_concurrency(SMALL_PIECES_MAX),
+                    false => BufWriter::new(store.clone(), key),
+                };
+                PartFile::Stored(Some(Box::new(upload)))
+            }
+        };
+        Ok(Some(Part { committable, file, is_finished: false, io: self.io.clone() }))
+    }
+}
+
+/// `None` if the hidden name is taken.
+fn create_local(folder: &LocalFolder, committable: &PartCommittable) -> Result<Option<PartFile>, ConnectorError> {
+    let is_partition = !committable.directory.is_empty();
+    let mut removals = 0;
+    loop {
+        let folder = folder.directory(&committable.directory)?;
+        let part = folder.join(&committable.hidden);
+        let path = part.path().display();
+        match create_in_directory(&folder, &part, is_partition) {
+            Ok(file) => return Ok(Some(PartFile::Local(Some(file), part))),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+            // Another writer removed the empty directory before this file was in it.
+            Err(error) if error.kind() == ErrorKind::NotFound && removals < REMOVALS_MAX => removals += 1,
+            Err(error) if is_partition && is_impossible(&error) => {
+                return Err(not_created(&path.to_string(), &error));
+            }
+            Err(error) => return Err(store_error(format!("create {path}"))(error)),
+        }
+    }
+}
+
 impl PartFiles {
     pub(crate) fn new(location: &Location, names: PartNames, io: Arc<dyn Spawner>) -> Result<Self, ConnectorError> {
-        let folder = Folder::new(location);
-        if let Folder::Local(folder) = &folder {
+        let place = PartFolder::new(location, io);
+        if let Folder::Local(folder) = &place.folder {
             create_directory(&folder.directory("")?)?;
         }
-        Ok(Self { folder, names, number: Arc::default(), are_many: false, io })
+        Ok(Self { place, names, number: Arc::default() })
     }
 
     /// The same, for many open parts: each one buffers less.
     pub(super) fn with_many_open(mut self) -> Self {
-        self.are_many = true;
+        self.place.are_many = true;
         self
     }
 
     pub(super) fn is_stored(&self) -> bool {
-        self.folder.is_stored()
+        self.place.folder.is_stored()
     }
 
     /// Begins the next part in a directory, relative to the table's path.
     pub(crate) fn begin(&self, directory: &str) -> Result<Part, ConnectorError> {
-        let mut removals = 0;
         loop {
             let number = self.number.fetch_add(1, Relaxed);
             let committable = PartCommittable { directory: directory.to_owned(), ..self.names.of(number) };
-            let file = match &self.folder {
-                Folder::Local(folder) => {
-                    let folder = folder.directory(directory)?;
-                    let part = folder.join(&committable.hidden);
-                    let path = part.path().display();
-                    match create_in_directory(&folder, &part, !directory.is_empty()) {
-                        Ok(file) => PartFile::Local(Some(file), part),
-                        Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                        // Another writer removed the empty directory before this file was in it.
-                        Err(error) if error.kind() == ErrorKind::NotFound && removals < REMOVALS_MAX => {
-                            removals += 1;
-                            continue;
-                        }
-                        Err(error) if !directory.is_empty() && is_impossible(&error) => {
-                            return Err(not_created(&path.to_string(), &error));
-                        }
-                        Err(error) => return Err(store_error(format!("create {path}"))(error)),
-                    }
-                }
-                Folder::Stored(store, folder) => {
-                    let key = key_of(folder, directory, &committable.hidden)?;
-                    let upload = match self.are_many {
-                        true => BufWriter::with_capacity(store.clone(), key, PIECE_BYTES_MIN)
-                            .with_max_concurrency(SMALL_PIECES_MAX),
-                        false => BufWriter::new(store.clone(), key),
-                    };
-                    PartFile::Stored(Some(Box::new(upload)))
-                }
-            };
-            return Ok(Part { committable, file, is_finished: false, io: self.io.clone() });
+            if let Some(part) = self.place.create(committable)? {
+                return Ok(part);
+            }
         }
     }
 }
@@ -459,4 +402,11 @@ pub(super) fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<(), ConnectorE
 
 fn names_not_kept(directory: &LocalPath) -> impl FnOnce(io::Error) -> ConnectorError + use<> {
     store_error(format!("make the names in {} durable", directory.display()))
+}
+
+pub(super) fn ignore_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }

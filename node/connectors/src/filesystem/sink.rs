@@ -18,37 +18,36 @@
 
 use std::{
     collections::{BTreeMap, HashSet, btree_map::Entry},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use arrow::{
-    array::{ArrayData, RecordBatch},
-    compute::concat_batches,
+    array::{ArrayData, RecordBatch, UInt64Array},
+    compute::{concat_batches, take_record_batch},
     datatypes::SchemaRef,
-    error::ArrowError,
 };
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use thalweg_types::{
-    Fault,
+    Fault, KeyGroup, OperatorId, Watermark,
     graph::SinkOperator,
     seam::{Clock, Seams, Spawner},
 };
 
 use super::{
+    error_files::{ErrorFiles, ErrorPrefix, RefusalKind},
+    manifest::Manifests,
+    names::{Marker, PART_STEM, PartCommittable, PartNames, to_values},
+    open_part::{OpenPart, not_encoded},
+    options::{FileOptions, Rolling},
     partition::Partitions,
-    parts::{
-        PART_BYTES, Part, PartCommittable, PartFiles, PartNames, STORED_PART_BYTES_MAX, SYNCS_MAX, Unsynced, to_values,
-    },
+    partition_commit::PartitionCommits,
+    parts::{PartFiles, SYNCS_MAX, Unsynced},
 };
 use crate::{
-    ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter,
-    format::{PartEncoder, PartFormat},
-    formats::format_of,
-    location::Location,
+    ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter, format::PartFormat, location::Location,
     options::Options,
 };
 
@@ -66,30 +65,14 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 /// Waiting rows are encoded in runs of this many.
 const RUN_ROWS: usize = 8192;
 
-const FILE_SIZE: &str = "sink.rolling-policy.file-size";
-const ROLLOVER_INTERVAL: &str = "sink.rolling-policy.rollover-interval";
-const ON_CHECKPOINT: &str = "sink.rolling-policy.on-checkpoint";
-/// How many bytes a part that stays open over checkpoints may hold in memory if the table sets no size.
-const HELD_BYTES: u64 = 128 << 20;
-
-/// The prefix of published files' names.
-pub(super) const PART_STEM: &str = "part";
-
-/// When a part is closed and the next one begun between two seals.
-#[derive(Debug, Clone, Copy)]
-struct Rolling {
-    bytes: u64,
-    age: Option<Duration>,
-    /// `Some` if parts stay open over seals.
-    over_seals: Option<Rollover>,
-}
-
 /// Writes one subtask's rows into a directory.
 pub(super) struct FileSinkWriter {
     files: PartFiles,
     format: Arc<dyn PartFormat>,
     partitions: Partitions,
     rolling: Rolling,
+    /// When ages are looked at again.
+    next_check: Duration,
     clock: Arc<dyn Clock>,
     /// Parts by directory relative to the table's path, including those whose file is closed for now.
     open: BTreeMap<String, OpenPart>,
@@ -104,60 +87,13 @@ pub(super) struct FileSinkWriter {
     closed: Vec<PartCommittable>,
     /// Directories with names of finished parts that are not durable yet.
     unsynced: Unsynced,
+    /// Where rows go that cannot be written; `None`: the caller sets them aside.
+    errors: Option<ErrorFiles>,
+    /// The partitions that are not complete, if something says when they are.
+    commits: Option<PartitionCommits>,
+    /// Those that are complete with what is cut off.
+    marks: Vec<Marker>,
     io: Arc<dyn Spawner>,
-}
-
-/// A part file, with what is not yet appended to it.
-struct OpenPart {
-    part: Part,
-    /// Encoded bytes.
-    piece: Vec<u8>,
-    encoder: Box<dyn PartEncoder>,
-    /// Monotonic time when the part was begun.
-    since: Duration,
-    /// The number of the last run of rows written to it.
-    last_write: u64,
-}
-
-impl OpenPart {
-    fn begin(format: &dyn PartFormat, part: Part, since: Duration) -> Result<Self, ConnectorError> {
-        let mut piece = Vec::new();
-        let encoder = format.begin(&mut piece).map_err(|error| not_encoded(&error))?;
-        Ok(Self { part, piece, encoder, since, last_write: 0 })
-    }
-
-    /// Estimated length in bytes.
-    fn bytes(&self) -> u64 {
-        let waiting = self.piece.len() + self.encoder.collected_bytes();
-        self.part.bytes() + waiting as u64
-    }
-
-    /// Appends all that it holds to the file, and closes the file until the next write.
-    async fn suspend(&mut self) -> Result<(), ConnectorError> {
-        self.encoder.flush(&mut self.piece).map_err(|error| not_encoded(&error))?;
-        self.hand_over().await?;
-        self.piece = Vec::new();
-        self.part.suspend();
-        Ok(())
-    }
-
-    async fn hand_over(&mut self) -> Result<(), ConnectorError> {
-        if !self.piece.is_empty() {
-            self.part.write(&self.piece).await?;
-            self.piece.clear();
-        }
-        Ok(())
-    }
-
-    /// Encodes the end and makes the content durable. Returns the directories whose entries the caller still has to
-    /// sync.
-    async fn finish(mut self) -> Result<(PartCommittable, Vec<PathBuf>), ConnectorError> {
-        self.encoder.finish(&mut self.piece).map_err(|error| not_encoded(&error))?;
-        if !self.piece.is_empty() {
-            self.part.write(&self.piece).await?;
-        }
-        self.part.finish_content().await
-    }
 }
 
 impl FileSinkWriter {
@@ -169,20 +105,29 @@ impl FileSinkWriter {
         seams: &Seams,
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
-        let partitions = Partitions::new(&spec.partition_by, schema).map_err(|reason| options.error(reason))?;
-        let kept = partitions.kept(schema).map_err(|error| options.error(error.to_string()))?;
-        let format = format_of(&options, None)?;
-        let names = PartNames { stem: PART_STEM, extension: format.name, identity };
+        let partitions = Partitions::of_table(spec, schema)?;
+        let names = PartNames { stem: PART_STEM, extension: spec.connector.written_extension(), identity };
+        let of_errors = PartNames { extension: "json".to_owned(), ..names.clone() };
         let mut files = PartFiles::new(location, names, seams.io.clone())?;
-        if !spec.partition_by.is_empty() {
+        if !partitions.are_none() {
             files = files.with_many_open();
         }
-        let rolling = Rolling::new(&options, files.is_stored())?;
+        let file_options = FileOptions::new(&options, files.is_stored())?;
+        let kept = partitions.kept_schema(schema, &options)?;
+        // Whoever publishes needs it: what is wrong with it is told before anything is written.
+        Manifests::of_table(&options)?;
+        let errors = match ErrorPrefix::of_table(&options)? {
+            Some(prefix) => Some(ErrorFiles::new(prefix, PartFiles::new(location, of_errors, seams.io.clone())?)),
+            None => None,
+        };
+        let is_partitioned = !partitions.are_none();
+        let commits = PartitionCommits::of_table(&options, schema, (is_partitioned, &spec.partition_by))?;
         Ok(Self {
             files,
-            format: (format.parts)(&options, &kept, &seams.entropy)?,
+            format: file_options.format_of_parts(&options, &kept, seams)?,
             partitions,
-            rolling,
+            rolling: file_options.rolling,
+            next_check: Duration::ZERO,
             clock: seams.clock.clone(),
             open: BTreeMap::new(),
             active: BTreeMap::new(),
@@ -191,6 +136,9 @@ impl FileSinkWriter {
             waiting_bytes: 0,
             closed: Vec::new(),
             unsynced: Unsynced::default(),
+            errors,
+            commits,
+            marks: Vec::new(),
             io: seams.io.clone(),
         })
     }
@@ -210,7 +158,7 @@ impl FileSinkWriter {
             }
         };
         self.active.remove(&open.last_write);
-        open.last_write = self.writes;
+        (open.last_write, open.last) = (self.writes, now);
         open.encoder.encode(rows, group_bytes, &mut open.piece).map_err(|error| not_encoded(&error))?;
         if open.piece.len() >= PIECE_BYTES {
             open.hand_over().await?;
@@ -222,7 +170,7 @@ impl FileSinkWriter {
     /// files are open, closes the one written least recently: for a while, or for good in an object store.
     async fn make_room(&mut self, directory: &str, now: Duration) -> Result<(), ConnectorError> {
         let known = self.open.get(directory);
-        if known.is_some_and(|open| self.rolling.is_over(open, now)) {
+        if known.is_some_and(|open| self.rolling.is_over(open.bytes(), (open.since, open.last), now)) {
             return self.close(directory).await;
         }
         let is_active = known.is_some_and(|open| self.active.contains_key(&open.last_write));
@@ -234,6 +182,22 @@ impl FileSinkWriter {
             Some(open) if !self.files.is_stored() => open.suspend().await,
             _ => self.close(&oldest).await,
         }
+    }
+
+    /// Closes the parts that are old enough, or that nothing was written to for long enough, so that they take no memory.
+    async fn close_aged(&mut self) -> Result<(), ConnectorError> {
+        let now = self.clock.monotonic();
+        if (self.rolling.age.is_none() && self.rolling.inactivity.is_none()) || now < self.next_check {
+            return Ok(());
+        }
+        self.next_check = now + self.rolling.check;
+        let aged = |open: &OpenPart| self.rolling.is_over(0, (open.since, open.last), now);
+        let aged: Vec<String> =
+            self.open.iter().filter(|(_, open)| aged(open)).map(|(directory, _)| directory.clone()).collect();
+        for directory in aged {
+            self.close(&directory).await?;
+        }
+        Ok(())
     }
 
     async fn close(&mut self, directory: &str) -> Result<(), ConnectorError> {
@@ -293,6 +257,7 @@ impl FileSinkWriter {
             format: self.format.clone(),
             partitions: self.partitions.clone(),
             rolling: self.rolling,
+            next_check: self.next_check,
             clock: self.clock.clone(),
             open: std::mem::take(&mut self.open),
             active: std::mem::take(&mut self.active),
@@ -301,8 +266,22 @@ impl FileSinkWriter {
             waiting_bytes: std::mem::take(&mut self.waiting_bytes),
             closed: std::mem::take(&mut self.closed),
             unsynced: std::mem::take(&mut self.unsynced),
+            errors: self.errors.as_mut().map(ErrorFiles::cut),
+            commits: None,
+            marks: self.commits.as_mut().map(|commits| commits.seal(self.clock.unix_time())).unwrap_or_default(),
             io: self.io.clone(),
         }
+    }
+
+    /// Notes that rows of these partitions are written.
+    fn note_written(&mut self, rows: &[RecordBatch]) -> Result<(), ConnectorError> {
+        let Some(commits) = self.commits.as_mut().filter(|commits| !commits.follows_arrival()) else { return Ok(()) };
+        let now = self.clock.unix_time();
+        for batch in rows {
+            let directories = self.partitions.rows_by_directory(batch).map_err(|error| not_encoded(&error))?;
+            commits.written(directories.keys(), now);
+        }
+        Ok(())
     }
 
     /// Writes the waiting rows and makes everything durable.
@@ -318,8 +297,15 @@ impl FileSinkWriter {
             self.closed.push(closed);
             self.unsynced.add(directories);
         }
+        if let Some(errors) = self.errors {
+            let (parts, directories) = errors.finish().await?;
+            self.closed.extend(parts);
+            self.unsynced.add(directories);
+        }
         self.unsynced.sync(self.io.as_ref()).await?;
-        Ok(to_values(&self.closed))
+        let mut prepared = to_values(&self.closed);
+        prepared.extend(self.marks.iter().map(Marker::to_value));
+        Ok(prepared)
     }
 }
 
@@ -337,43 +323,14 @@ fn held_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| add(&column.to_data(), &mut seen)).sum()
 }
 
-impl Rolling {
-    fn new(options: &Options<'_>, is_stored: bool) -> Result<Self, ConnectorError> {
-        let bytes = options.bytes(FILE_SIZE)?.unwrap_or(PART_BYTES);
-        if bytes == 0 {
-            return Err(options.error(format!("option '{FILE_SIZE}' must be above 0")));
-        }
-        if is_stored && bytes > STORED_PART_BYTES_MAX {
-            return Err(options.error(format!("option '{FILE_SIZE}' must be at most 4 GiB in an object store")));
-        }
-        let age = options.duration(ROLLOVER_INTERVAL)?;
-        let is_sized = options.is_set(FILE_SIZE);
-        let over_seals = match options.text(ON_CHECKPOINT) != Some("false") {
-            true => None,
-            false if age.is_none() && !is_sized => {
-                let reason = format!("option '{ON_CHECKPOINT}' = 'false' needs '{ROLLOVER_INTERVAL}' or '{FILE_SIZE}'");
-                return Err(options.error(reason));
-            }
-            false => Some(Rollover { bytes: if is_sized { bytes } else { HELD_BYTES }, age }),
-        };
-        Ok(Self { bytes, age, over_seals })
-    }
-
-    fn is_over(&self, open: &OpenPart, now: Duration) -> bool {
-        open.bytes() >= self.bytes || self.age.is_some_and(|age| now.saturating_sub(open.since) >= age)
-    }
-}
-
-fn not_encoded(error: &ArrowError) -> ConnectorError {
-    ConnectorError::Data { attempted: "encode rows".to_owned(), reason: error.to_string() }
-}
-
 #[async_trait]
 impl SinkWriter for FileSinkWriter {
     async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        self.note_written(std::slice::from_ref(batch))?;
+        self.close_aged().await?;
         if self.waiting.is_empty() {
             let split = self.partitions.split(batch).map_err(|error| not_encoded(&error))?;
             if !self.is_crowded(&split) {
@@ -392,6 +349,7 @@ impl SinkWriter for FileSinkWriter {
     }
 
     async fn seal_with(&mut self, rows: Vec<RecordBatch>) -> Result<Sealing, ConnectorError> {
+        self.note_written(&rows)?;
         let mut cut = self.cut();
         let sealing = async move {
             rows.iter().filter(|batch| batch.num_rows() > 0).for_each(|batch| cut.keep_waiting(batch));
@@ -414,7 +372,71 @@ impl SinkWriter for FileSinkWriter {
         faults
     }
 
+    fn keeps_unfit(&self) -> bool {
+        self.errors.is_some()
+    }
+
+    async fn set_aside(
+        &mut self,
+        operator: (OperatorId, &str),
+        rows: &RecordBatch,
+        faults: &[Fault],
+    ) -> Result<(), ConnectorError> {
+        let Some(errors) = &mut self.errors else { return Ok(()) };
+        let of_partition: HashSet<usize> = self.partitions.unfit(rows).iter().map(|fault| fault.row).collect();
+        for kind in [RefusalKind::Format, RefusalKind::Partition] {
+            let is_it = |row: &usize| of_partition.contains(row) == (kind == RefusalKind::Partition);
+            let numbers: Vec<usize> = (0..rows.num_rows().min(faults.len())).filter(is_it).collect();
+            let own: Vec<Fault> = numbers.iter().map(|row| faults[*row].clone()).collect();
+            let indexes: UInt64Array = numbers.iter().map(|row| *row as u64).collect();
+            let taken = take_record_batch(rows, &indexes).map_err(|error| not_encoded(&error))?;
+            errors.write(kind, operator, &taken, &own).await?;
+        }
+        Ok(())
+    }
+
+    fn arrive(
+        &mut self,
+        rows: &RecordBatch,
+        group_of: &dyn Fn(usize) -> Option<KeyGroup>,
+    ) -> Result<RecordBatch, ConnectorError> {
+        let failed = |error| not_encoded(&error);
+        let rows = self.partitions.with_arrival(rows, self.clock.unix_time()).map_err(failed)?;
+        if let Some(commits) = self.commits.as_mut().filter(|commits| commits.follows_arrival()) {
+            let directories = self.partitions.rows_by_directory(&rows).map_err(failed)?;
+            commits.came(&rows, &directories, group_of).map_err(failed)?;
+        }
+        Ok(rows)
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark) {
+        if let Some(commits) = &mut self.commits {
+            commits.on_watermark(watermark);
+        }
+    }
+
+    fn completing(&mut self, is_end: bool) -> Vec<String> {
+        self.commits.as_mut().map(|commits| commits.completing(is_end)).unwrap_or_default()
+    }
+
+    fn freeze(&self) -> BTreeMap<String, i64> {
+        self.commits.as_ref().map(PartitionCommits::freeze).unwrap_or_default()
+    }
+
+    fn restore(&mut self, former: &[BTreeMap<String, i64>], owns: &dyn Fn(KeyGroup) -> bool) {
+        if let Some(commits) = &mut self.commits {
+            commits.restore(former, owns);
+        }
+    }
+
     fn rollover(&self) -> Option<Rollover> {
         self.rolling.over_seals
+    }
+
+    fn partitions(&self, rows: &RecordBatch) -> Result<Option<BTreeMap<String, Vec<u32>>>, ConnectorError> {
+        if self.partitions.are_none() {
+            return Ok(None);
+        }
+        self.partitions.rows_by_directory(rows).map(Some).map_err(|error| not_encoded(&error))
     }
 }

@@ -16,9 +16,11 @@ use crate::{
 
 mod avro;
 mod confined;
+mod delivery;
 mod epochs;
 mod formats;
 mod lines;
+mod merging;
 mod narrowing;
 mod parts;
 mod paths;

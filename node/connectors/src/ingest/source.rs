@@ -147,7 +147,7 @@ impl Source for IngestSource {
     }
 
     fn backlog(&self) -> Option<Backlog> {
-        Some(Backlog { records: self.endpoint.waiting_records(), unreachable: 0 })
+        Some(Backlog { records: self.endpoint.waiting_records(), ..Backlog::default() })
     }
 
     fn stop(&self) -> bool {

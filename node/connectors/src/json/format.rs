@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use bytes::Bytes;
 
 use super::{JsonDecoder, JsonWriter, json_form};
 use crate::{
@@ -47,5 +48,10 @@ impl PartFormat for JsonParts {
 impl PartEncoder for JsonParts {
     fn encode(&mut self, rows: &RecordBatch, _group_bytes: usize, piece: &mut Vec<u8>) -> Result<(), ArrowError> {
         self.0.write(rows, piece)
+    }
+
+    fn absorb(&mut self, part: &Bytes, _group_bytes: usize, piece: &mut Vec<u8>) -> Result<(), ArrowError> {
+        piece.extend_from_slice(part);
+        Ok(())
     }
 }

@@ -174,6 +174,7 @@ impl Enumerator for TopicEnumerator {
             let piece = |partition| Piece {
                 name: piece_name(&TopicPartition { topic: topic.clone(), partition }, id),
                 bytes: 0,
+                after: Vec::new(),
             };
             pieces.extend((0..partitions).map(piece));
         }

@@ -13,6 +13,44 @@ use arrow::{
 use bytes::Bytes;
 use thalweg_kafka::{Header, Record, TimestampKind, TopicPartition};
 
+use crate::record_rows::{RecordKind, RowDecoder};
+
+/// Makes rows of the records of one partition.
+pub(super) type PartitionRows = RowDecoder<KafkaRecords>;
+
+/// Records of topics.
+pub(super) struct KafkaRecords;
+
+impl RecordKind for KafkaRecords {
+    type Metadata = Metadata;
+    type Place = TopicPartition;
+    type Record = Record;
+
+    fn value(record: &Record) -> Option<&Bytes> {
+        record.value.as_ref()
+    }
+
+    fn key(record: &Record) -> Option<&Bytes> {
+        record.key.as_ref()
+    }
+
+    fn position(at: &TopicPartition, record: &Record) -> String {
+        format!("{at}@{}", record.offset)
+    }
+
+    fn metadata(key: &str) -> Option<Metadata> {
+        Metadata::of_key(key)
+    }
+
+    fn data_type(metadata: Metadata) -> DataType {
+        metadata.data_type()
+    }
+
+    fn column(metadata: Metadata, at: &TopicPartition, records: &[&Record]) -> Result<ArrayRef, ArrowError> {
+        metadata.column(at, records)
+    }
+}
+
 /// A metadata column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metadata {

@@ -3,7 +3,7 @@
 //! ```text
 //! enumerator.rs --topics and partitions; at the first listing, offsets by scan.startup.mode (offsets.rs)--> splits
 //! open --reader.rs: one partition, by the client that all of an attempt's readers on a node share (table.rs)
-//!          '--> rows.rs: values, keys and metadata --> batches, dead letters
+//!          '--> record_rows: values, keys and metadata --> batches, dead letters
 //! watch.rs: who the topics of open partitions are (one that was made anew is another), and where these end
 //! group.rs: offsets of complete checkpoints, for the tools that show a group's lag
 //!
@@ -29,7 +29,6 @@ mod payload;
 mod progress;
 mod reader;
 mod records;
-mod rows;
 mod sink;
 mod sink_check;
 mod sink_options;

@@ -22,12 +22,12 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     faults::{failed, is_passing},
+    metadata::PartitionRows,
     payload::{LastRead, PartitionSplit},
-    rows::{RowDecoder, Rows},
     table::{Claim, KafkaTable},
     watch::{Fate, OpenPartition},
 };
-use crate::{ConnectorError, LaterSplit, Read, SplitReader};
+use crate::{ConnectorError, LaterSplit, Read, SplitReader, record_rows::Rows};
 
 /// The most bytes of records that become one batch, unless one record alone has more.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -48,7 +48,7 @@ pub(super) struct Reading {
     pub(super) split: Split,
     pub(super) partition: PartitionSplit,
     pub(super) open: Arc<OpenPartition>,
-    pub(super) rows: RowDecoder,
+    pub(super) rows: PartitionRows,
     pub(super) batch_rows: usize,
     pub(super) keeps_dead_letters: bool,
 }
@@ -58,7 +58,7 @@ pub(super) struct KafkaReader {
     split: Arc<SplitOf>,
     open: Arc<OpenPartition>,
     fate: watch::Receiver<Fate>,
-    rows: RowDecoder,
+    rows: PartitionRows,
     batch_rows: usize,
     keeps_dead_letters: bool,
     /// `None`: it is not read now.

@@ -12,9 +12,9 @@ use thalweg_types::{CheckpointId, Split, graph::SourceOperator};
 use super::{
     check::check,
     enumerator::TopicEnumerator,
+    metadata::PartitionRows,
     payload::PartitionSplit,
     reader::{KafkaReader, Reading},
-    rows::RowDecoder,
     table::KafkaTable,
     watch::OpenPartition,
 };
@@ -43,7 +43,7 @@ impl KafkaSource {
             None => Arc::new(make()?),
         };
         // Columns that do not fit their formats are found now and not with the first partition.
-        RowDecoder::new(spec, TopicPartition { topic: "".into(), partition: 0 }, context)?;
+        PartitionRows::new(spec, TopicPartition { topic: "".into(), partition: 0 }, context)?;
         Ok(Self { table, spec: spec.clone(), context: context.clone(), batch_rows, open: Mutex::default() })
     }
 }
@@ -64,7 +64,7 @@ impl Source for KafkaSource {
         all.push(Arc::downgrade(&open));
         drop(all);
         Ok(Box::new(KafkaReader::new(Reading {
-            rows: RowDecoder::new(&self.spec, partition.at.clone(), &self.context)?,
+            rows: PartitionRows::new(&self.spec, partition.at.clone(), &self.context)?,
             keeps_dead_letters: self.spec.connector.dead_letter_path().is_some(),
             batch_rows: self.batch_rows,
             table: self.table.clone(),

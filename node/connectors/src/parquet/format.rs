@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ::parquet::{
-    arrow::ArrowWriter,
+    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
     basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel},
     file::properties::WriterProperties,
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use bytes::Bytes;
 
 use super::stored::{stored, stored_schema};
 use crate::{
@@ -59,6 +60,14 @@ impl PartEncoder for ParquetPart {
     fn flush(&mut self, piece: &mut Vec<u8>) -> Result<(), ArrowError> {
         self.writer.flush()?;
         piece.append(self.writer.inner_mut());
+        Ok(())
+    }
+
+    /// Rows are encoded anew: row groups of small parts would stay small.
+    fn absorb(&mut self, part: &Bytes, group_bytes: usize, piece: &mut Vec<u8>) -> Result<(), ArrowError> {
+        for rows in ParquetRecordBatchReaderBuilder::try_new(part.clone())?.build()? {
+            self.encode(&rows?, group_bytes, piece)?;
+        }
         Ok(())
     }
 

@@ -1,17 +1,17 @@
 //! What a connector has opened for a table with secrets, with these taken out of every error. A table without any is not wrapped.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use serde_json::Value;
-use thalweg_types::{Attempt, CheckpointId, ClusterId, Fault, JobId, Split};
+use thalweg_types::{Attempt, CheckpointId, ClusterId, Fault, JobId, KeyGroup, OperatorId, Split, Watermark};
 
 use super::Hidden;
 use crate::{
     Backlog, ConnectorError, Enumerator, Epochs, FormerEnumerator, LaterSplit, Listing, Piece, Read, Rollover, Sealing,
-    SinkCommitter, SinkWriter, Source, SplitReader, Written,
+    SinkCommitter, SinkWriter, Source, SplitReader, Successor, Written,
 };
 
 struct Guarded<T: ?Sized> {
@@ -100,6 +100,10 @@ impl Enumerator for Guarded<dyn Enumerator> {
         self.told(self.inner.cut(pieces, listing).await)
     }
 
+    fn awaits_ends(&self) -> bool {
+        self.inner.awaits_ends()
+    }
+
     fn former(&self, split: &Split) -> Result<Option<FormerEnumerator>, ConnectorError> {
         self.told(self.inner.former(split))
     }
@@ -123,6 +127,10 @@ impl SplitReader for Guarded<dyn SplitReader> {
 
     fn position(&self) -> Split {
         self.inner.position()
+    }
+
+    fn successors(&self) -> Vec<Successor> {
+        self.inner.successors()
     }
 
     fn later_position(&self) -> LaterSplit {
@@ -151,6 +159,20 @@ impl SinkWriter for Guarded<dyn SinkWriter> {
         self.inner.unfit(batch)
     }
 
+    fn keeps_unfit(&self) -> bool {
+        self.inner.keeps_unfit()
+    }
+
+    async fn set_aside(
+        &mut self,
+        operator: (OperatorId, &str),
+        rows: &RecordBatch,
+        faults: &[Fault],
+    ) -> Result<(), ConnectorError> {
+        let kept = self.inner.set_aside(operator, rows, faults).await;
+        self.told(kept)
+    }
+
     fn refused(&mut self) -> Vec<Fault> {
         self.inner.refused()
     }
@@ -161,6 +183,35 @@ impl SinkWriter for Guarded<dyn SinkWriter> {
 
     fn rollover(&self) -> Option<Rollover> {
         self.inner.rollover()
+    }
+
+    fn arrive(
+        &mut self,
+        rows: &RecordBatch,
+        group_of: &dyn Fn(usize) -> Option<KeyGroup>,
+    ) -> Result<RecordBatch, ConnectorError> {
+        let arrived = self.inner.arrive(rows, group_of);
+        self.told(arrived)
+    }
+
+    fn partitions(&self, rows: &RecordBatch) -> Result<Option<BTreeMap<String, Vec<u32>>>, ConnectorError> {
+        self.told(self.inner.partitions(rows))
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark) {
+        self.inner.on_watermark(watermark);
+    }
+
+    fn completing(&mut self, is_end: bool) -> Vec<String> {
+        self.inner.completing(is_end)
+    }
+
+    fn freeze(&self) -> BTreeMap<String, i64> {
+        self.inner.freeze()
+    }
+
+    fn restore(&mut self, former: &[BTreeMap<String, i64>], owns: &dyn Fn(KeyGroup) -> bool) {
+        self.inner.restore(former, owns);
     }
 }
 

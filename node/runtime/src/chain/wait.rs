@@ -33,6 +33,11 @@ pub(crate) enum Came<T> {
 }
 
 impl Chain {
+    /// Asks for a checkpoint soon.
+    pub(crate) fn want_checkpoint(&self) {
+        self.parts.uploads.want_checkpoint();
+    }
+
     /// Waits until every output can take another batch.
     pub(crate) async fn ready(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         self.attend(source).await?;

@@ -53,6 +53,28 @@ pub(super) async fn take(running: &mut Running, checkpoint: CheckpointId) -> Vec
     of(running)
 }
 
+/// Writes the manifest of a checkpoint.
+pub(super) async fn put_manifest(
+    cluster: &Cluster,
+    of: &Deployment,
+    (attempt, checkpoint, snapshots): (Attempt, CheckpointId, Vec<SubtaskSnapshot>),
+) -> (Manifest, ManifestRef) {
+    let manifest = Manifest {
+        format: MANIFEST_FORMAT,
+        cluster: cluster_id(),
+        job: JOB,
+        attempt,
+        checkpoint,
+        key_groups: of.assignment.key_groups.clone(),
+        parallelism: of.assignment.parallelism(),
+        graph: Some(RecordedGraph::of(&of.graph, &ChainPlan::of(&of.graph))),
+        subtasks: snapshots,
+    };
+    let name = names::manifest(&cluster_id(), JOB, checkpoint, attempt, Term(1));
+    let reference = cluster.store.put_manifest(&name, &manifest).await.unwrap();
+    (manifest, reference)
+}
+
 /// The deployment of a graph that resumes from these snapshots.
 pub(super) async fn going_on(
     cluster: &Cluster,
@@ -60,19 +82,7 @@ pub(super) async fn going_on(
     (before, parallelism): (&Deployment, u32),
     (attempt, checkpoint, snapshots): (Attempt, CheckpointId, Vec<SubtaskSnapshot>),
 ) -> Deployment {
-    let manifest = Manifest {
-        format: MANIFEST_FORMAT,
-        cluster: cluster_id(),
-        job: JOB,
-        attempt,
-        checkpoint,
-        key_groups: before.assignment.key_groups.clone(),
-        parallelism: before.assignment.parallelism(),
-        graph: Some(RecordedGraph::of(&before.graph, &ChainPlan::of(&before.graph))),
-        subtasks: snapshots,
-    };
-    let name = names::manifest(&cluster_id(), JOB, checkpoint, attempt, Term(1));
-    let reference = cluster.store.put_manifest(&name, &manifest).await.unwrap();
+    let (manifest, reference) = put_manifest(cluster, before, (attempt, checkpoint, snapshots)).await;
     restoring(cluster, graph, parallelism, (&manifest, reference))
 }
 
@@ -175,7 +185,8 @@ async fn parts_that_stay_open_are_kept_at_any_parallelism() {
     for (parallelisms, nodes) in [(&[1, 1, 1][..], 1), (&[2, 5, 1], 1), (&[3, 2, 4], 2)] {
         for age in [None, Some(Duration::from_millis(200))] {
             let cluster = Cluster::of(nodes).await;
-            let rollover = Rollover { bytes: u64::MAX, age };
+            let (inactivity, check) = (None, Duration::ZERO);
+            let rollover = Rollover { bytes: u64::MAX, held_bytes: u64::MAX, age, inactivity, check };
             cluster.tables.0.rollovers.lock().unwrap().insert("counts".to_owned(), rollover);
             give_ticks(&cluster, 50, After::End);
             let all = through(&cluster, &counting(SECOND), parallelisms, Duration::from_millis(150)).await;

@@ -108,6 +108,7 @@ impl Cluster {
             notices: Notices::default(),
             allowed: thalweg_connectors::AllowedPaths::everywhere(),
             kafka: None,
+            kinesis: None,
             kept: thalweg_connectors::KeptSessions::default(),
             secrets: Arc::new(thalweg_connectors::NoSecrets),
         };
@@ -126,6 +127,7 @@ impl Cluster {
                 exchange,
                 connectors: connectors.clone(),
                 collect: CollectStore::default(),
+                queryable: crate::QueryableTables::default(),
                 local: LocalState::default(),
                 memory_budget_bytes: 1 << 30,
             });

@@ -105,9 +105,10 @@ async fn a_source_tells_how_far_its_subtasks_are_behind() {
     running.start().await;
     let backlogs = || running.handles[0].measures().chains.iter().map(|chain| chain.backlog).collect::<Vec<_>>();
     assert_eq!(backlogs(), [None, None], "nobody knows");
-    let one = thalweg_connectors::Backlog { records: 7, unreachable: 1 };
+    let one =
+        thalweg_connectors::Backlog { records: 7, unreachable: 1, throttled: 2, behind: Some(Duration::from_secs(5)) };
     cluster.tables.0.backlogs.lock().unwrap().insert("ticks".to_owned(), one);
-    let all = thalweg_connectors::Backlog { records: 21, unreachable: 3 };
+    let all = thalweg_connectors::Backlog { records: 21, unreachable: 3, throttled: 6, ..one };
     assert_eq!(backlogs(), [Some(all), None]);
     assert_eq!(running.cancel().await.failed, []);
 }

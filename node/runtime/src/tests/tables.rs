@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use thalweg_connectors::{
     Backlog, ConnectorContext, ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Listing, Piece, Read,
     Rollover, Sealing, SideOutputKind, SideRecords, SinkIdentity, SinkSubtask, SinkWriter, Source, SourceIdentity,
-    SplitReader, Written, check_sink, open_sink_writer,
+    SplitReader, Successor, Written, check_sink, open_sink_writer, open_source_of,
 };
 use thalweg_types::{
     CheckpointId, OperatorId, Split, SplitId,
@@ -80,6 +80,8 @@ pub(super) enum Manner {
 pub(super) struct TestTables {
     /// What opens sinks, if they are real ones.
     pub(super) real_sinks: Mutex<Option<ConnectorContext>>,
+    /// What opens sources, if they are real ones.
+    pub(super) real_sources: Mutex<Option<ConnectorContext>>,
     pub(super) sources: Mutex<BTreeMap<String, Vec<TestSplit>>>,
     pub(super) manners: Mutex<BTreeMap<String, Manner>>,
     /// Rollovers of tables whose parts stay open over checkpoints.
@@ -102,6 +104,10 @@ pub(super) struct TestTables {
     pub(super) backlogs: Mutex<BTreeMap<String, Backlog>>,
     /// Tables whose pieces are cut together, with how they are found.
     pub(super) found_together: Mutex<BTreeMap<String, Together>>,
+    /// Tables whose splits follow one another, with the indexes of those before each that has any.
+    pub(super) following: Mutex<BTreeMap<String, BTreeMap<usize, Vec<usize>>>>,
+    /// Whether the end of such a split tells what follows.
+    pub(super) tells_successors: Mutex<bool>,
     /// The tables that were checked before they were read, and whether the job had run before.
     pub(super) checked: Mutex<Vec<(String, bool)>>,
     /// The same of those that are written.
@@ -214,6 +220,13 @@ pub(super) struct Together {
 }
 
 impl TestSource {
+    /// The splits that must have ended before one begins.
+    fn before(&self, index: usize) -> Vec<SplitId> {
+        let following = self.tables.following.lock().unwrap();
+        let before = following.get(&self.table).and_then(|all| all.get(&index)).cloned().unwrap_or_default();
+        before.into_iter().map(|index| split_id(&self.table, index)).collect()
+    }
+
     fn together(&self) -> Option<Together> {
         self.tables.found_together.lock().unwrap().get(&self.table).copied()
     }
@@ -235,11 +248,21 @@ impl Enumerator for TestSource {
         self.together().is_some()
     }
 
+    fn awaits_ends(&self) -> bool {
+        self.tables.following.lock().unwrap().contains_key(&self.table)
+    }
+
     async fn list(&self, _: Listing) -> Result<Vec<Piece>, ConnectorError> {
         *self.tables.listings.lock().unwrap().entry(self.table.clone()).or_default() += 1;
         let times = if self.tables.doubled.lock().unwrap().contains(&self.table) { 2 } else { 1 };
         let count = self.tables.sources.lock().unwrap()[&self.table].len();
-        let named = |index| (0..times).map(move |bytes| Piece { name: split_id(&self.table, index).0, bytes });
+        let named = |index| {
+            (0..times).map(move |bytes| Piece {
+                name: split_id(&self.table, index).0,
+                bytes,
+                after: self.before(index).iter().map(|id| id.0.clone()).collect(),
+            })
+        };
         Ok((0..count).flat_map(named).collect())
     }
 
@@ -295,6 +318,17 @@ impl SplitReader for TestReader {
         self.read += 1;
         *self.tables.read_batches.lock().unwrap().entry(self.table.clone()).or_default() += 1;
         Ok(Read::Records { batch, dead_letters: Vec::new() })
+    }
+
+    fn successors(&self) -> Vec<Successor> {
+        if !*self.tables.tells_successors.lock().unwrap() {
+            return Vec::new();
+        }
+        let source = TestSource { tables: self.tables.clone(), table: self.table.clone() };
+        let following = self.tables.following.lock().unwrap().get(&self.table).cloned().unwrap_or_default();
+        let next = following.keys().filter(|index| source.before(**index).contains(&self.position.id));
+        next.map(|index| Successor { split: self.tables.split(&self.table, *index), after: source.before(*index) })
+            .collect()
     }
 
     fn position(&self) -> Split {
@@ -369,9 +403,12 @@ impl Tables for SharedTables {
     fn source(
         &self,
         spec: &SourceOperator,
-        _: &JobSettings,
-        _: SourceIdentity,
+        settings: &JobSettings,
+        identity: SourceIdentity,
     ) -> Result<Arc<dyn Source>, ConnectorError> {
+        if let Some(real) = &*self.0.real_sources.lock().unwrap() {
+            return Ok(open_source_of(identity, spec, settings, real)?.into());
+        }
         Ok(Arc::new(TestSource { tables: self.0.clone(), table: spec.table.clone() }))
     }
 

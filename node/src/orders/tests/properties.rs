@@ -95,7 +95,7 @@ fn action_of(number: u8) -> Action {
         7 => sweep(2),
         8 => Action::BeginCheckpoint { checkpoint: CheckpointId(1) },
         9 => Action::AbortCheckpoint { checkpoint: CheckpointId(1) },
-        _ => Action::ConfirmCheckpoint { checkpoint: CheckpointId(1) },
+        _ => Action::ConfirmCheckpoint { checkpoint: CheckpointId(1), manifest: None },
     }
 }
 

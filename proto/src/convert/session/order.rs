@@ -35,9 +35,10 @@ pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
         Action::AbortCheckpoint { checkpoint } => {
             Wire::AbortCheckpoint(v1::AbortCheckpoint { checkpoint: checkpoint.0 })
         }
-        Action::ConfirmCheckpoint { checkpoint } => {
-            Wire::ConfirmCheckpoint(v1::ConfirmCheckpoint { checkpoint: checkpoint.0 })
-        }
+        Action::ConfirmCheckpoint { checkpoint, manifest } => Wire::ConfirmCheckpoint(v1::ConfirmCheckpoint {
+            checkpoint: checkpoint.0,
+            manifest: manifest.map(Into::into),
+        }),
         Action::Commit(publication) => Wire::Commit((*publication).into()),
         Action::Discard { graph, before, checkpoints } => {
             Wire::Discard(v1::Discard { graph: graph.to_bytes(), before: before.0, checkpoints })
@@ -83,9 +84,10 @@ fn action_from_wire(wire: v1::order::Action) -> Result<Action, WireError> {
         Wire::AbortCheckpoint(v1::AbortCheckpoint { checkpoint }) => {
             Action::AbortCheckpoint { checkpoint: checkpoint_id("AbortCheckpoint", checkpoint)? }
         }
-        Wire::ConfirmCheckpoint(v1::ConfirmCheckpoint { checkpoint }) => {
-            Action::ConfirmCheckpoint { checkpoint: checkpoint_id("ConfirmCheckpoint", checkpoint)? }
-        }
+        Wire::ConfirmCheckpoint(v1::ConfirmCheckpoint { checkpoint, manifest }) => Action::ConfirmCheckpoint {
+            checkpoint: checkpoint_id("ConfirmCheckpoint", checkpoint)?,
+            manifest: manifest.map(ManifestRef::try_from).transpose()?,
+        },
         Wire::Commit(wire) => Action::Commit(Box::new(wire.try_into()?)),
         Wire::Discard(v1::Discard { graph, before, checkpoints }) => Action::Discard {
             graph: Box::new(graph_from_wire("Discard", &graph)?),

@@ -217,7 +217,8 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::Stop),
         checkpoint_id().prop_map(|checkpoint| Action::BeginCheckpoint { checkpoint }),
         checkpoint_id().prop_map(|checkpoint| Action::AbortCheckpoint { checkpoint }),
-        checkpoint_id().prop_map(|checkpoint| Action::ConfirmCheckpoint { checkpoint }),
+        (checkpoint_id(), proptest::option::of(manifest()))
+            .prop_map(|(checkpoint, manifest)| Action::ConfirmCheckpoint { checkpoint, manifest }),
         publication().prop_map(|publication| Action::Commit(Box::new(publication))),
         any::<u32>().prop_map(|before| Action::Discard {
             graph: Box::new(graph(256)),

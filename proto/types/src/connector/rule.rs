@@ -16,6 +16,26 @@ pub enum Rule {
         /// The other one.
         other: &'static str,
     },
+    /// An option has this value alone.
+    Fixed {
+        /// The option.
+        option: &'static str,
+        /// The value.
+        value: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Unless an option has a value, another one has one of these.
+    Beside {
+        /// The option.
+        option: &'static str,
+        /// Its value that goes with everything.
+        unless: &'static str,
+        /// The other one.
+        other: &'static str,
+        /// The values of the other one.
+        values: &'static [&'static str],
+    },
     /// If an option is set, another one has this value: else it would say nothing.
     Only {
         /// The option.
@@ -68,6 +88,18 @@ impl Rule {
                 let by_default = if is_set(option) { "" } else { ", the default," };
                 Some(format!("'{option}' = '{value}'{by_default} needs '{other}'"))
             }
+            Self::Fixed { option, value, reason } => {
+                let given = table.option(option).filter(|given| *given != value)?;
+                Some(format!("'{option}' = '{given}': {reason}"))
+            }
+            Self::Beside { option, unless, other, values } => {
+                let given = table.option(option).filter(|given| *given != unless)?;
+                let fits = table.option(other).is_some_and(|other| values.contains(&other));
+                (!fits).then(|| {
+                    let values = values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(" or ");
+                    format!("'{option}' = '{given}' needs '{other}' = {values}")
+                })
+            }
             Self::Only { option, other, value } => {
                 let is_idle = is_set(option) && table.option(other) != Some(value);
                 is_idle.then(|| format!("'{option}' needs '{other}' = '{value}'"))
@@ -106,6 +138,16 @@ mod tests {
         );
         assert_eq!(group.broken_by(&table(&["properties.group.id"])), None);
         assert_eq!(group.broken_by(&table(&["scan.startup.mode"])), None);
+        let fixed = Rule::Fixed { option: "a", value: "none", reason: "no" };
+        assert_eq!(fixed.broken_by(&table(&["a"])).as_deref(), Some("'a' = 'x': no"));
+        assert_eq!(fixed.broken_by(&table(&["b"])), None);
+        let beside = |values| Rule::Beside { option: "a", unless: "none", other: "b", values };
+        assert_eq!(
+            beside(&["y", "z"]).broken_by(&table(&["a", "b"])).as_deref(),
+            Some("'a' = 'x' needs 'b' = 'y' or 'z'")
+        );
+        assert_eq!(beside(&["y"]).broken_by(&table(&["b"])), None);
+        assert_eq!(beside(&["x"]).broken_by(&table(&["a", "b"])), None);
         let mut secret = table(&[]);
         secret.secrets.insert("properties.group.id".to_owned(), "x".to_owned());
         assert_eq!(group.broken_by(&secret), None);

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{ConnectorSpec, OptionSpec, TableConnector, find};
+use super::{ConnectorSpec, OptionSpec, OptionType, TableConnector, find};
 
 /// What is shown in place of a secret.
 pub const HIDDEN: &str = "***";
@@ -56,6 +56,7 @@ pub fn is_secret(connector: Option<&ConnectorSpec>, key: &str, value: &str) -> b
 #[must_use]
 pub fn is_secret_option(connector: Option<&ConnectorSpec>, key: &str) -> bool {
     match connector.and_then(|connector| connector.option(key)) {
+        Some(option) if option.is_choice() => false,
         // It covers options of all kinds, so that only their keys can tell.
         Some(OptionSpec { secret, key: covered, .. }) if covered.ends_with('*') => *secret && looks_secret(key),
         Some(OptionSpec { secret, .. }) => looks_secret(key) || *secret && !is_given_as_secret(key),
@@ -64,6 +65,11 @@ pub fn is_secret_option(connector: Option<&ConnectorSpec>, key: &str) -> bool {
 }
 
 impl OptionSpec {
+    /// Whether its value is one of a few words or the name of a file, which is no secret whatever the key looks like.
+    pub(super) fn is_choice(&self) -> bool {
+        matches!(self.kind, OptionType::OneOf(_) | OptionType::File)
+    }
+
     /// Whether the value of this key can be `secret('name')`. One that covers options of all kinds takes secrets for those that
     /// are by their keys: other values may be quoted by whoever uses them.
     #[must_use]

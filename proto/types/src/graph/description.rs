@@ -94,7 +94,11 @@ impl OperatorKind {
             Self::Limit(_) => {
                 Description { state: StateScope::Subtask, drains_at_barriers: true, ..stateless(Role::Transform) }
             }
-            Self::Sink(sink) => Description { state: StateScope::KeyGroups, ..stateless(Role::Sink(sink)) },
+            Self::Sink(sink) => Description {
+                keys: vec![sink.table_key().unwrap_or_default()],
+                state: StateScope::KeyGroups,
+                ..stateless(Role::Sink(sink))
+            },
             Self::Collect(collect) => Description { state: StateScope::Subtask, ..stateless(Role::Collect(collect)) },
         }
     }

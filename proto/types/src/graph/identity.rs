@@ -18,7 +18,7 @@
 //! | kind | parts |
 //! |---|---|
 //! | `source` | words: table, connector; of rows that stand in the script, also the word of these (`VALUES_ROWS`) |
-//! | `sink` | words: table, connector |
+//! | `sink` | words: table, connector; of one that keeps its newest rows by key, also the list of numbers of the key's columns, and the list of types of port 0 |
 //! | `enumerate` | word: table |
 //! | `window_aggregate` | word of the phase (`single`, `local`, `global`); windows; list of *places* of the keys; list of *shapes* of the aggregates; numbers 0 or 1 for each of the window's start, end and time that is emitted; list of the types of places; hash of port 0 |
 //! | `window_join` | lists of numbers of columns: start and end of the left window, then of the right one; the left keys; the right keys; list of types and hash of port 0, and of port 1 |

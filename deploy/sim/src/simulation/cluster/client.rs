@@ -8,7 +8,7 @@ use thalweg_client::{Client, ClientConfig, ClientError, SubmitOptions, Submitted
 use thalweg_types::{JobId, JobStatus, job::JobOverview};
 
 use super::{
-    super::{SimulatedNetwork, kafka::Feeder, processes::Stage},
+    super::{SimulatedNetwork, kafka::Feeder, kinesis::StreamFeeder, processes::Stage},
     Arrivals, Ending, Outcome, Progress, Simulation,
 };
 use crate::input::Dice;
@@ -33,6 +33,10 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
         Some(streams) => Some((Feeder::begin(&streams.cluster, &streams.feed).await?, &streams.feed)),
         None => None,
     };
+    let stream_feeder = match &simulation.kinesis {
+        Some(kinesis) => Some((StreamFeeder::begin(&kinesis.streams, &kinesis.feed).await?, &kinesis.feed)),
+        None => None,
+    };
     let options = SubmitOptions {
         sql: simulation.sql.clone(),
         parallelism: Some(simulation.parallelism),
@@ -54,8 +58,11 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
         client.wait(companion).await.context("the client lost the other job").map(Some)
     };
     let feeding = async {
-        match feeder {
-            Some((feeder, feed)) => feeder.go_on(feed, now).await.context("records were not written"),
+        if let Some((feeder, feed)) = feeder {
+            feeder.go_on(feed, now).await.context("records were not written")?;
+        }
+        match stream_feeder {
+            Some((feeder, feed)) => feeder.go_on(feed, now).await.context("records were not put"),
             None => Ok(()),
         }
     };

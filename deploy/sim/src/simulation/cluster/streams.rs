@@ -1,4 +1,4 @@
-//! Faults of Kafka.
+//! Faults of Kafka and of Kinesis.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use super::{
     super::{
         faults::Fault,
         kafka::{KafkaFault, Remedy, Sender, Witness},
+        kinesis::{KinesisFault, KinesisTrouble},
         processes,
     },
     Direction, End, Streams,
@@ -55,6 +56,25 @@ impl Direction<'_> {
         self.journal.say(format!("Kafka is mended: {remedy:?}"));
         if let Some(kafka) = &self.stage.kafka {
             kafka.end(remedy);
+        }
+    }
+
+    /// Begins a fault of Kinesis, once all jobs have run.
+    pub(super) fn begin_kinesis(&mut self, fault: KinesisFault, now: Duration) {
+        let Some(kinesis) = self.stage.kinesis.clone() else { return };
+        if self.observer.jobs_that_ran() < self.streaming.jobs {
+            return self.schedule(now + TRIED_AGAIN, End::Begin(Fault::Kinesis(fault)));
+        }
+        self.journal.say(fault.trouble.to_string());
+        if kinesis.begin(fault.trouble, processes::node_name) {
+            self.later(now + fault.lasts, End::MendKinesis(fault.trouble));
+        }
+    }
+
+    pub(super) fn mend_kinesis(&mut self, trouble: KinesisTrouble) {
+        self.journal.say(format!("Kinesis is mended: {trouble:?}"));
+        if let Some(kinesis) = &self.stage.kinesis {
+            kinesis.end(trouble, processes::node_name);
         }
     }
 

@@ -10,15 +10,14 @@ use thalweg_kafka::{
     Isolation, KafkaError, Record, Topic, TopicPartition,
     model::{ADDRESS, Call, Fault, ModelKafka},
 };
-use thalweg_types::seam::{Clock, Seams, TaskFuture};
+use thalweg_types::seam::{Seams, TaskFuture};
 use tokio::sync::oneshot;
 
 use super::{
     super::{
-        UNIX_START,
         executor::{Executor, ProcessSpawner},
         gate::Gate,
-        journal::Journal,
+        journal::{Journal, JournalClock},
         seams::SeededEntropy,
     },
     faults::{KafkaTrouble, Message, Sender},
@@ -118,7 +117,7 @@ impl SimulatedKafka {
         let executor = Executor::new(Arc::new(Gate::default()));
         let spawner = Arc::new(ProcessSpawner(executor.clone()));
         let seams = Seams {
-            clock: Arc::new(BrokerClock(journal.clone())),
+            clock: Arc::new(JournalClock(journal.clone())),
             entropy: Arc::new(SeededEntropy::new(BROKERS, seed, 1)),
             io: spawner.clone(),
             compute: spawner,
@@ -375,19 +374,5 @@ pub(super) struct UnderWay(SimulatedKafka);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.state().underway -= 1;
-    }
-}
-
-/// The time of the simulation, which is that of the brokers on every host.
-#[derive(Debug)]
-struct BrokerClock(Journal);
-
-impl Clock for BrokerClock {
-    fn monotonic(&self) -> Duration {
-        self.0.now()
-    }
-
-    fn unix_time(&self) -> Duration {
-        UNIX_START + self.0.now()
     }
 }

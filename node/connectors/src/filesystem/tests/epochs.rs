@@ -13,35 +13,35 @@ use thalweg_types::{
     seam::{Spawner, TaskFuture, TaskHandle},
 };
 
-use super::{super::parts::PartCommittable, *};
+use super::{super::names::PartCommittable, *};
 use crate::{Sealing, SinkCommitter};
 
-const JOB: JobId = JobId(3);
+pub(super) const JOB: JobId = JobId(3);
 const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 
 /// A number, and a text by which a table may be partitioned.
-fn columns() -> SchemaRef {
+pub(super) fn columns() -> SchemaRef {
     schema(&[("a", DataType::Int64, true), ("p", DataType::Utf8View, true)])
 }
 
-fn batch_of(values: impl Iterator<Item = i64> + Clone, text: impl Fn(i64) -> Option<String>) -> RecordBatch {
+pub(super) fn batch_of(values: impl Iterator<Item = i64> + Clone, text: impl Fn(i64) -> Option<String>) -> RecordBatch {
     let texts = StringViewArray::from_iter(values.clone().map(text));
     RecordBatch::try_new(columns(), vec![Arc::new(Int64Array::from_iter_values(values)), Arc::new(texts)])
         .expect("two columns")
 }
 
 /// The place a table is written to, and how to read it.
-struct Place {
-    context: ConnectorContext,
-    spec: SinkOperator,
-    format: &'static str,
-    path: String,
-    store: Option<Arc<dyn ObjectStore>>,
+pub(super) struct Place {
+    pub(super) context: ConnectorContext,
+    pub(super) spec: SinkOperator,
+    pub(super) format: &'static str,
+    pub(super) path: String,
+    pub(super) store: Option<Arc<dyn ObjectStore>>,
     _folder: TempDir,
 }
 
 impl Place {
-    fn new(format: &'static str, is_stored: bool, is_partitioned: bool, options: &[(&str, &str)]) -> Self {
+    pub(super) fn new(format: &'static str, is_stored: bool, is_partitioned: bool, options: &[(&str, &str)]) -> Self {
         let (folder, mut context) = (folder(), context());
         let store: Option<Arc<dyn ObjectStore>> = is_stored.then(|| Arc::new(InMemory::new()) as _);
         if let Some(store) = &store {
@@ -55,16 +55,16 @@ impl Place {
         Self { context, spec, format, path, store, _folder: folder }
     }
 
-    fn writer(&self, attempt: u32) -> Box<dyn SinkWriter> {
+    pub(super) fn writer(&self, attempt: u32) -> Box<dyn SinkWriter> {
         open_sink_writer(&self.spec, columns(), identity(JOB.0, attempt, 0), &self.context).expect("a writer")
     }
 
-    fn committer(&self) -> Box<dyn SinkCommitter> {
+    pub(super) fn committer(&self) -> Box<dyn SinkCommitter> {
         open_sink_committer(&self.spec, columns(), &self.context).expect("a committer")
     }
 
     /// All files below the table's path, including hidden ones.
-    async fn files(&self) -> Vec<String> {
+    pub(super) async fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         if let Some(store) = &self.store {
             let objects: Vec<_> = store.list(Some(&Path::from("out"))).try_collect().await.expect("listed");
@@ -83,13 +83,31 @@ impl Place {
         files
     }
 
-    async fn hidden(&self) -> Vec<String> {
+    pub(super) async fn hidden(&self) -> Vec<String> {
         let files = self.files().await.into_iter();
         files.filter(|name| name.rsplit('/').next().is_some_and(|name| name.starts_with('.'))).collect()
     }
 
+    /// The content of a file.
+    pub(super) async fn read(&self, name: &str) -> Vec<u8> {
+        match &self.store {
+            Some(store) => {
+                let got = store.get(&Path::parse(format!("out/{name}")).expect("a key")).await.expect("there");
+                got.bytes().await.expect("readable").to_vec()
+            }
+            None => fs::read(std::path::Path::new(&self.path).join(name)).expect("readable"),
+        }
+    }
+
+    pub(super) async fn remove(&self, name: &str) {
+        match &self.store {
+            Some(store) => store.delete(&Path::parse(format!("out/{name}")).expect("a key")).await.expect("removed"),
+            None => fs::remove_file(std::path::Path::new(&self.path).join(name)).expect("removed"),
+        }
+    }
+
     /// The numbers that a reader sees, sorted.
-    async fn visible(&self) -> Vec<i64> {
+    pub(super) async fn visible(&self) -> Vec<i64> {
         let kept = if self.spec.partition_by.is_empty() { columns() } else { numbers() };
         let source = table(&self.context, &self.path, self.format, &[("csv.header", "true")], kept).expect("a table");
         let given = match read_all(&*source).await {
@@ -105,7 +123,7 @@ impl Place {
     }
 
     /// Acts as a committer that crashes between copying an object and deleting the hidden one.
-    async fn commit_by_half(&self, committable: &Value) {
+    pub(super) async fn commit_by_half(&self, committable: &Value) {
         let Some(store) = &self.store else { return };
         let part: PartCommittable = serde_json::from_value(committable.clone()).expect("a committable");
         let key = |name: &str| Path::parse(format!("out/{}/{name}", part.directory).replace("//", "/")).expect("a key");
@@ -162,7 +180,7 @@ fn case() -> impl Strategy<Value = Case> {
         })
 }
 
-fn text(value: i64) -> Option<String> {
+pub(super) fn text(value: i64) -> Option<String> {
     (value % 5 != 0).then(|| format!("{}/é", value % 3))
 }
 

@@ -74,7 +74,14 @@ impl<'a> Meanings<'a> {
         match &operator.kind {
             OperatorKind::Enumerate(enumerate) => parts.word(&enumerate.table),
             OperatorKind::Source(source) => add_table(&mut parts, &source.table, &source.connector),
-            OperatorKind::Sink(sink) => add_table(&mut parts, &sink.table, &sink.connector),
+            OperatorKind::Sink(sink) => {
+                add_table(&mut parts, &sink.table, &sink.connector);
+                if let Some(key) = sink.table_key() {
+                    parts.indexes(key);
+                    let schema = self.input(id, 0);
+                    add_types(&mut parts, &schema, Places::all(&schema).columns());
+                }
+            }
             OperatorKind::Calc(calc) => self.add_calc(&mut parts, id, calc),
             OperatorKind::WindowAssign(assign) => {
                 add_window(&mut parts, assign.spec);

@@ -159,7 +159,7 @@ impl World {
                     run.pending.remove(&checkpoint);
                 }
             }
-            Action::ConfirmCheckpoint { checkpoint } => self.confirm(id, attempt, checkpoint),
+            Action::ConfirmCheckpoint { checkpoint, .. } => self.confirm(id, attempt, checkpoint),
         }
     }
 

@@ -3,22 +3,20 @@
 //! A record whose value or key cannot be decoded has no row. So has a tombstone, where columns of the value are read; where none
 //! are, values are not even looked at.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array},
     compute::{take, take_record_batch},
-    datatypes::SchemaRef,
+    datatypes::{DataType, SchemaRef},
     error::ArrowError,
 };
 use bytes::Bytes;
-use thalweg_kafka::{Record, TopicPartition};
 use thalweg_types::{
     connector::{MetadataSpec, PartColumns, Parts},
     graph::SourceOperator,
 };
 
-use super::metadata::Metadata;
 use crate::{
     ConnectorContext, ConnectorError, DeadLetter,
     lines::shown_record,
@@ -30,15 +28,39 @@ use crate::{
 /// Binary records are shown up to this length, in hexadecimal.
 const SHOWN_BYTES_MAX: usize = 1024;
 
-/// Makes rows of the records of one partition.
-pub(super) struct RowDecoder {
-    at: TopicPartition,
+/// The records of a connector, as rows are made of them.
+pub(crate) trait RecordKind: Send + 'static {
+    /// A record.
+    type Record: Send + Sync;
+    /// What records are read from one after the other: a partition, for example.
+    type Place: fmt::Display + Send + Sync;
+    /// What is known beside a record.
+    type Metadata: Copy + Send + Sync;
+
+    /// Its value; `None`: it is a tombstone.
+    fn value(record: &Self::Record) -> Option<&Bytes>;
+    /// Its key, if it has one.
+    fn key(record: &Self::Record) -> Option<&Bytes>;
+    /// Where a record is, for people.
+    fn position(place: &Self::Place, record: &Self::Record) -> String;
+    /// That of the spec's key.
+    fn metadata(key: &str) -> Option<Self::Metadata>;
+    /// The type of its column.
+    fn data_type(metadata: Self::Metadata) -> DataType;
+    /// The column of these records.
+    fn column(metadata: Self::Metadata, place: &Self::Place, records: &[&Self::Record])
+    -> Result<ArrayRef, ArrowError>;
+}
+
+/// Makes rows of the records of one place.
+pub(crate) struct RowDecoder<K: RecordKind> {
+    at: K::Place,
     schema: SchemaRef,
     /// `None`: no column of the value is read.
     value: Option<PartDecoder>,
     /// `None`: no column is read from the key.
     key: Option<PartDecoder>,
-    metadata: Vec<(usize, Metadata)>,
+    metadata: Vec<(usize, K::Metadata)>,
 }
 
 struct PartDecoder {
@@ -50,15 +72,15 @@ struct PartDecoder {
 
 /// Rows, and records without one.
 #[derive(Debug)]
-pub(super) struct Rows {
-    pub(super) batch: RecordBatch,
-    /// In the order of offsets.
-    pub(super) dead_letters: Vec<DeadLetter>,
+pub(crate) struct Rows {
+    pub(crate) batch: RecordBatch,
+    /// In the order of records.
+    pub(crate) dead_letters: Vec<DeadLetter>,
 }
 
 /// What becomes of some records: those that are still to have a row, and why the others have none.
-struct Sieve<'a> {
-    records: &'a [Record],
+struct Sieve<'a, K: RecordKind> {
+    records: &'a [K::Record],
     /// Indexes of the records.
     left: Vec<usize>,
     faults: Vec<RecordFault>,
@@ -72,13 +94,9 @@ struct RecordFault {
     is_of_key: bool,
 }
 
-impl RowDecoder {
+impl<K: RecordKind> RowDecoder<K> {
     /// Rows of the physical columns of a source.
-    pub(super) fn new(
-        spec: &SourceOperator,
-        at: TopicPartition,
-        context: &ConnectorContext,
-    ) -> Result<Self, ConnectorError> {
+    pub(crate) fn new(spec: &SourceOperator, at: K::Place, context: &ConnectorContext) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let Parts { key, value, metadata } = spec.connector.parts(&spec.physical);
         let part = |part, PartColumns { indexes, schema }: PartColumns| {
@@ -91,9 +109,9 @@ impl RowDecoder {
         let key = only(key, |index| !value.indexes.contains(&index));
         let mut kinds = Vec::with_capacity(metadata.len());
         for (index, MetadataSpec { key, data_type, .. }) in metadata {
-            let kind = Metadata::of_key(key).ok_or_else(|| options.error(format!("there is no metadata '{key}'")))?;
+            let kind = K::metadata(key).ok_or_else(|| options.error(format!("there is no metadata '{key}'")))?;
             let field = spec.physical.field(index);
-            if *field.data_type() != kind.data_type() {
+            if *field.data_type() != K::data_type(kind) {
                 let message = format!("column {}: the type of metadata '{key}' is {data_type}", field.name());
                 return Err(options.error(message));
             }
@@ -104,8 +122,8 @@ impl RowDecoder {
     }
 
     /// Makes rows of records. Cancel-safe.
-    pub(super) async fn decode(&mut self, records: &[Record]) -> Result<Rows, ConnectorError> {
-        let mut sieve = Sieve { records, left: (0..records.len()).collect(), faults: Vec::new() };
+    pub(crate) async fn decode(&mut self, records: &[K::Record]) -> Result<Rows, ConnectorError> {
+        let mut sieve = Sieve::<K> { records, left: (0..records.len()).collect(), faults: Vec::new() };
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.schema.fields().len()];
         let value = match &mut self.value {
             Some(part) => Some(sieve.value(part).await?),
@@ -127,9 +145,9 @@ impl RowDecoder {
         if let (Some(arrays), Some(part)) = (key, &self.key) {
             part.indexes.iter().zip(arrays).for_each(|(index, column)| columns[*index] = Some(column));
         }
-        let left: Vec<&Record> = sieve.left.iter().map(|index| &records[*index]).collect();
+        let left: Vec<&K::Record> = sieve.left.iter().map(|index| &records[*index]).collect();
         for (index, kind) in &self.metadata {
-            columns[*index] = Some(kind.column(&self.at, &left).map_err(unmade)?);
+            columns[*index] = Some(K::column(*kind, &self.at, &left).map_err(unmade)?);
         }
         let columns = columns.into_iter().zip(self.schema.fields());
         let columns: Vec<ArrayRef> = columns
@@ -141,7 +159,7 @@ impl RowDecoder {
     }
 
     /// The columns of the value that no record has had so far.
-    pub(super) fn absent(&self) -> Vec<Absent> {
+    pub(crate) fn absent(&self) -> Vec<Absent> {
         self.value.as_ref().map(|part| part.decoder.absent()).unwrap_or_default()
     }
 
@@ -152,13 +170,13 @@ impl RowDecoder {
     }
 }
 
-impl Sieve<'_> {
+impl<K: RecordKind> Sieve<'_, K> {
     /// The rows of values, for those that are left then.
     async fn value(&mut self, part: &mut PartDecoder) -> Result<RecordBatch, ConnectorError> {
         const TOMBSTONE: &str = "it is a tombstone: it has no value, and columns of the value are read";
-        self.leave_out(false, |record| record.value.is_none().then(|| TOMBSTONE.to_owned()));
+        self.leave_out(false, |record| K::value(record).is_none().then(|| TOMBSTONE.to_owned()));
         let given = self.left.clone();
-        let messages = given.iter().filter_map(|index| self.records[*index].value.clone());
+        let messages = given.iter().filter_map(|index| K::value(&self.records[*index]).cloned());
         let decoded = part.decode(&messages.collect::<Vec<Bytes>>()).await?;
         Ok(self.take(decoded, &given, false))
     }
@@ -167,10 +185,11 @@ impl Sieve<'_> {
     async fn key(&mut self, part: &mut PartDecoder) -> Result<Vec<ArrayRef>, ConnectorError> {
         if let Some(column) = part.schema.fields().iter().find(|field| !field.is_nullable()) {
             let reason = || format!("it has no key, and column {} of the key is NOT NULL", column.name());
-            self.leave_out(true, |record| record.key.is_none().then(&reason));
+            self.leave_out(true, |record| K::key(record).is_none().then(&reason));
         }
-        let given: Vec<usize> = self.left.iter().copied().filter(|index| self.records[*index].key.is_some()).collect();
-        let messages = given.iter().filter_map(|index| self.records[*index].key.clone());
+        let given: Vec<usize> =
+            self.left.iter().copied().filter(|index| K::key(&self.records[*index]).is_some()).collect();
+        let messages = given.iter().filter_map(|index| K::key(&self.records[*index]).cloned());
         let decoded = part.decode(&messages.collect::<Vec<Bytes>>()).await?;
         let rows = self.take(decoded, &given, true);
         let with_key: Vec<usize> = given.into_iter().filter(|index| self.left.binary_search(index).is_ok()).collect();
@@ -195,7 +214,7 @@ impl Sieve<'_> {
         decoded.rows
     }
 
-    fn leave_out(&mut self, is_of_key: bool, why: impl Fn(&Record) -> Option<String>) {
+    fn leave_out(&mut self, is_of_key: bool, why: impl Fn(&K::Record) -> Option<String>) {
         let Self { records, left, faults } = self;
         left.retain(|record| match why(&records[*record]) {
             Some(reason) => {
@@ -206,13 +225,13 @@ impl Sieve<'_> {
         });
     }
 
-    fn dead_letters(mut self, at: &TopicPartition) -> Vec<DeadLetter> {
+    fn dead_letters(mut self, at: &K::Place) -> Vec<DeadLetter> {
         self.faults.sort_by_key(|fault| fault.record);
         let letter = |RecordFault { record, reason, is_of_key }: RecordFault| {
             let record = &self.records[record];
-            let bytes = if is_of_key { &record.key } else { &record.value };
-            let shown = bytes.as_ref().map(|bytes| shown(bytes)).unwrap_or_default();
-            DeadLetter { position: format!("{at}@{}", record.offset), reason, record: shown }
+            let bytes = if is_of_key { K::key(record) } else { K::value(record) };
+            let shown = bytes.map(|bytes| shown(bytes)).unwrap_or_default();
+            DeadLetter { position: K::position(at, record), reason, record: shown }
         };
         std::mem::take(&mut self.faults).into_iter().map(letter).collect()
     }

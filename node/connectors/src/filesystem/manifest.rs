@@ -1,0 +1,116 @@
+//! What a checkpoint has published, as a file for loaders: it comes behind the files that it names.
+//!
+//! ```json
+//! {"job":3,"checkpoint":17,"entries":[{"url":"s3://b/t/day=1/part-c1-3-1-….parquet","meta":{"content_length":421}}]}
+//! ```
+//!
+//! `entries` has the form that `COPY … MANIFEST` of Redshift reads. The file is named by cluster, job, sink and
+//! checkpoint, and is written again, alike, if a node crashed before the publication was recorded.
+
+use serde::Serialize;
+use thalweg_types::CheckpointId;
+
+use super::{publish::Published, whole::WholeFiles};
+use crate::{CommitterIdentity, ConnectorError, Epochs, options::Options};
+
+const PATH: &str = "sink.manifest.path";
+
+/// Where a table's manifests lie.
+#[derive(Debug)]
+pub(super) struct Manifests {
+    /// Relative to the table's path.
+    directory: String,
+    /// The table's path, as the script has it.
+    table: String,
+}
+
+#[derive(Serialize)]
+struct Manifest {
+    job: u64,
+    /// `None`: the end of the job.
+    checkpoint: Option<u64>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    url: String,
+    mandatory: bool,
+    meta: Meta,
+}
+
+#[derive(Serialize)]
+struct Meta {
+    content_length: u64,
+}
+
+impl Manifests {
+    /// `None` if the table wants none.
+    pub(super) fn of_table(options: &Options<'_>) -> Result<Option<Self>, ConnectorError> {
+        let Some(directory) = options.text(PATH) else { return Ok(None) };
+        let directory =
+            hidden_directory(directory).map_err(|reason| options.error(format!("option '{PATH}': {reason}")))?;
+        let table = options.required("path")?.trim_end_matches('/').to_owned();
+        Ok(Some(Self { directory, table }))
+    }
+
+    pub(super) fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// Writes the manifest of a checkpoint.
+    pub(super) async fn write(
+        &self,
+        files: &WholeFiles,
+        epochs: Epochs,
+        published: &[Published],
+    ) -> Result<(), ConnectorError> {
+        let CommitterIdentity { cluster, job, sink, .. } = files.identity();
+        let number = (epochs.publishing != CheckpointId::FINAL).then_some(epochs.publishing.0);
+        let shown = number.map_or_else(|| "end".to_owned(), |number| format!("{number:010}"));
+        let name = format!("manifest-{}-{}-{sink}-{shown}.json", cluster.object_part(), job.0);
+        let mut entries: Vec<Entry> = published.iter().map(|file| self.entry(file)).collect();
+        entries.sort_unstable_by(|one, other| one.url.cmp(&other.url));
+        let manifest = Manifest { job: job.0, checkpoint: number, entries };
+        let content = serde_json::to_vec(&manifest).expect("a manifest has only text keys");
+        files.write(epochs.attempt, (&self.directory, &name), content).await
+    }
+
+    fn entry(&self, file: &Published) -> Entry {
+        let below = if file.directory.is_empty() { String::new() } else { format!("{}/", file.directory) };
+        let url = format!("{}/{below}{}", self.table, file.name);
+        Entry { url, mandatory: true, meta: Meta { content_length: file.bytes } }
+    }
+}
+
+/// Checks a directory below a table's path that its readers must not see.
+pub(super) fn hidden_directory(given: &str) -> Result<String, String> {
+    let directory = given.trim_matches('/');
+    let names = || directory.split('/');
+    if !directory.starts_with('_') {
+        return Err(format!(
+            "'{given}' is below the table's path, so its name must begin with _, or it would be read as data"
+        ));
+    }
+    if names().any(|name| name.is_empty() || name == "." || name == ".." || name.len() > 255) {
+        return Err(format!("'{given}' is no path of directories"));
+    }
+    if let Some(odd) = directory.chars().find(|c| c.is_control() || r##""#%*:<>?\{}|^[]~`"##.contains(*c)) {
+        return Err(format!("'{given}' has the character {odd:?}, which not all stores take in names"));
+    }
+    Ok(directory.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_hidden_and_below_the_tables() {
+        assert_eq!(hidden_directory("_manifests/").as_deref(), Ok("_manifests"));
+        assert_eq!(hidden_directory("_a/b-1=c").as_deref(), Ok("_a/b-1=c"));
+        for refused in ["", "/", "manifests", ".m", "_a/../b", "_a//b", "_a/.", "_a*", "_%41", "_\u{1}"] {
+            assert!(hidden_directory(refused).is_err(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Tables whose splits follow one another: nothing of one is read before the ends of those before it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use thalweg_types::{
+    CheckpointId, JobGraph,
+    bug::{self, Bug},
+    checkpoint::{ManifestRef, Prepared, SplitState, SubtaskSnapshot},
+    graph::{Distribution, Parallelism},
+    session::Deployment,
+};
+
+use super::{
+    checkpoints::{going_on, put_manifest, take},
+    graph::{GraphBuilder, integers, rows, rows_schema},
+    rig::{ATTEMPT, Cluster, JOB, Running},
+    tables::{After, Manner, TestSplit},
+};
+
+const WATCHED: &[(&str, &str)] = &[("source.monitor-interval", "1 s")];
+
+/// By key into a sink. Columns: time, key, value.
+fn graph() -> JobGraph {
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("shards", None, WATCHED);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Hash { keys: vec![1] });
+    graph.build()
+}
+
+/// Splits of two batches of one row each, all of one key; values grow along them.
+fn shard(n: i64) -> TestSplit {
+    let name: &str = format!("shard {n}").leak();
+    let row = |at: i64| rows([(10 * n + at, 7, 10 * n + at)]);
+    TestSplit { delay: Duration::from_millis(20), ..TestSplit::of(name, vec![row(0), row(1)]) }
+}
+
+/// `following`: each split with those before it.
+async fn cluster(splits: i64, following: &[(usize, &[usize])], tells: bool) -> Cluster {
+    let cluster = Cluster::of(2).await;
+    let tables = &cluster.tables.0;
+    tables.sources.lock().unwrap().insert("shards".to_owned(), (0..splits).map(shard).collect());
+    let following: BTreeMap<usize, Vec<usize>> = following.iter().map(|(next, all)| (*next, all.to_vec())).collect();
+    tables.following.lock().unwrap().insert("shards".to_owned(), following);
+    *tables.tells_successors.lock().unwrap() = tells;
+    cluster
+}
+
+fn written(cluster: &Cluster) -> Vec<i64> {
+    integers(&cluster.tables.0.written("out"), 2)
+}
+
+async fn complete(
+    cluster: &Cluster,
+    deployment: &Deployment,
+    running: &mut Running,
+    checkpoint: u64,
+) -> (Vec<SubtaskSnapshot>, ManifestRef) {
+    let checkpoint = CheckpointId(checkpoint);
+    let snapshots = take(running, checkpoint).await;
+    let (_, reference) = put_manifest(cluster, deployment, (ATTEMPT, checkpoint, snapshots.clone())).await;
+    running.handles.iter().for_each(|handle| {
+        handle.tell_manifest(reference.clone());
+        handle.confirm_checkpoint(checkpoint);
+    });
+    (snapshots, reference)
+}
+
+fn ended(snapshots: &[SubtaskSnapshot]) -> Vec<String> {
+    let splits = snapshots.iter().filter_map(|snapshot| snapshot.source.as_ref()).flat_map(|source| &source.splits);
+    let mut ended: Vec<String> = splits
+        .filter(|progress| progress.state == SplitState::Finished)
+        .map(|progress| progress.split.id.0.clone())
+        .collect();
+    ended.sort_unstable();
+    ended
+}
+
+async fn begin(cluster: &Cluster, parallelism: u32) -> (Deployment, Running) {
+    let deployment = cluster.deployment(&graph(), parallelism);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    (deployment, running)
+}
+
+/// One subtask reads all, and the ends tell what follows: a split, then a merge.
+#[tokio::test(start_paused = true)]
+async fn what_follows_is_read_at_once_where_all_before_it_ended() {
+    let cluster = cluster(4, &[(1, &[0]), (2, &[0]), (3, &[1, 2])], true).await;
+    let (deployment, mut running) = begin(&cluster, 1).await;
+    let mut values = written(&cluster);
+    assert_eq!(
+        (values[..2].to_vec(), values[6..].to_vec()),
+        (vec![0, 1], vec![30, 31]),
+        "no checkpoint is complete yet"
+    );
+    values.sort_unstable();
+    assert_eq!(values, [0, 1, 10, 11, 20, 21, 30, 31]);
+    let (snapshots, _) = complete(&cluster, &deployment, &mut running, 1).await;
+    assert_eq!(ended(&snapshots), ["shards-0", "shards-1", "shards-2", "shards-3"], "each end is told");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (snapshots, _) = complete(&cluster, &deployment, &mut running, 2).await;
+    let left = ended(&snapshots);
+    assert!(left.len() <= 2 && left.contains(&"shards-3".to_owned()), "ends that are known are forgotten: {left:?}");
+    assert_eq!(written(&cluster).len(), 8, "nothing is read twice");
+    assert_eq!(running.cancel().await.failed, []);
+}
+
+/// Two subtasks end one each of those that were merged.
+#[tokio::test(start_paused = true)]
+async fn what_follows_elsewhere_waits_for_a_checkpoint_with_all_ends() {
+    for tells in [true, false] {
+        let cluster = cluster(3, &[(2, &[0, 1])], tells).await;
+        cluster.tables.0.sources.lock().unwrap().get_mut("shards").unwrap()[1].after = After::CatchUp;
+        let (deployment, mut running) = begin(&cluster, 2).await;
+        let sorted = || {
+            let mut values = written(&cluster);
+            values.sort_unstable();
+            values
+        };
+        assert_eq!(sorted(), [0, 1, 10, 11]);
+        complete(&cluster, &deployment, &mut running, 1).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(sorted(), [0, 1, 10, 11], "one of them has not ended");
+        assert_eq!(running.cancel().await.failed, []);
+    }
+    for tells in [true, false] {
+        let cluster = cluster(3, &[(2, &[0, 1])], tells).await;
+        let (deployment, mut running) = begin(&cluster, 2).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(written(&cluster).len(), 4, "no checkpoint has the ends");
+        complete(&cluster, &deployment, &mut running, 1).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(written(&cluster)[4..], [20, 21]);
+        assert!(running.ending.wanted > 0, "the ends ask for a checkpoint");
+        assert_eq!(running.cancel().await.failed, []);
+    }
+}
+
+/// A sink is stuck with rows of the first split, whose follower goes to the other subtask.
+async fn overtakes(active: Option<Bug>) -> bool {
+    let cluster = cluster(2, &[(1, &[0])], false).await;
+    cluster.tables.0.manners.lock().unwrap().insert("out".to_owned(), Manner::Slow(Duration::from_millis(500)));
+    bug::activate(active);
+    let (deployment, mut running) = begin(&cluster, 2).await;
+    complete(&cluster, &deployment, &mut running, 1).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    bug::activate(None);
+    assert_eq!(running.cancel().await.failed, []);
+    let order = written(&cluster);
+    assert_eq!(order.len(), 4);
+    order != [0, 1, 10, 11]
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_row_overtakes_those_before_a_split() {
+    assert!(!overtakes(None).await);
+    assert!(overtakes(Some(Bug::ReadChildEarly)).await, "what is read early shows");
+}
+
+/// The ends are in the positions when the attempt fails, and what follows is not assigned.
+async fn after_a_restore(parallelism: u32, active: Option<Bug>) -> Vec<i64> {
+    let cluster = cluster(3, &[(2, &[0, 1])], false).await;
+    let (deployment, mut running) = begin(&cluster, 2).await;
+    let snapshots = take(&mut running, CheckpointId(1)).await;
+    assert_eq!(ended(&snapshots), ["shards-0", "shards-1"]);
+    let mut all: Vec<Prepared> = snapshots.iter().flat_map(|snapshot| snapshot.prepared.clone()).collect();
+    assert_eq!(running.cancel().await.failed, []);
+    let attempt = ATTEMPT.next();
+    let next = going_on(&cluster, &graph(), (&deployment, parallelism), (attempt, CheckpointId(1), snapshots)).await;
+    bug::activate(active);
+    let mut running = cluster.deploy_attempt(JOB, attempt, &next);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    complete(&cluster, &next, &mut running, 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.handles.iter().for_each(crate::AttemptHandle::stop);
+    running.finish().await;
+    bug::activate(None);
+    let ending = running.cancel().await;
+    assert_eq!(ending.failed, []);
+    let at_the_end = ending.finished.values().flat_map(|(_, prepared)| prepared.clone());
+    let of_second = ending.snapshots.values().flat_map(|snapshot| snapshot.prepared.clone());
+    all.extend(of_second.chain(at_the_end));
+    let mut values = integers(&cluster.tables.0.committed(&all), 2);
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_not_forgotten_by_a_restore() {
+    for parallelism in [1, 2, 3] {
+        assert_eq!(after_a_restore(parallelism, None).await, [0, 1, 10, 11, 20, 21]);
+    }
+    assert_eq!(after_a_restore(2, Some(Bug::ForgetSplitEnd)).await, [0, 1, 10, 11], "what follows is lost");
+}
+
+/// While what follows waits for a checkpoint, other splits run ahead. Its first rows are not late.
+#[tokio::test(start_paused = true)]
+async fn the_watermark_waits_for_what_follows() {
+    let cluster = cluster(3, &[(2, &[0])], false).await;
+    let ahead: Vec<_> = (0..50).map(|at| rows([(100_000 + 1000 * at, 7, 1000 + at)])).collect();
+    cluster.tables.0.sources.lock().unwrap().get_mut("shards").unwrap()[1] =
+        TestSplit { delay: Duration::from_millis(20), ..TestSplit::of("ahead", ahead) }.then(After::CatchUp);
+    let mut counted = GraphBuilder::default();
+    let source = counted.source("shards", None, WATCHED);
+    let (count, schema) = counted.count_per_window(1_000_000);
+    let sink = counted.sink("out", Parallelism::Job, schema);
+    counted.link(source, count, 0, Distribution::Hash { keys: vec![1] });
+    counted.link(count, sink, 0, Distribution::Forward);
+    let deployment = cluster.deployment(&counted.build(), 2);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    complete(&cluster, &deployment, &mut running, 1).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    running.handles.iter().for_each(crate::AttemptHandle::stop);
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert_eq!((ending.failed.len(), ending.totals(1).late_records), (0, 0));
+    assert!(cluster.tables.0.late_rows.lock().unwrap().is_empty());
+}
