@@ -11,6 +11,7 @@
 //! cargo run --release -p thalweg-bench -- kafka flink    # the same script on the same topic by Apache Flink
 //! cargo run --release -p thalweg-bench -- kinesis        # streams of Kinesis: processor time of a record against boto3
 //! cargo run --release -p thalweg-bench -- delivery       # rows into files of 10, 1,000 and 10,000 partitions
+//! cargo run --release -p thalweg-bench -- visible        # from a record's arrival to the visible file
 //! ```
 //!
 //! Nothing is asserted: figures depend on what else the machine does, so variants are compared within one run.
@@ -27,6 +28,7 @@ mod overhead;
 mod queries;
 mod recovery;
 mod state;
+mod visible;
 mod workload;
 
 use anyhow::Result;
@@ -64,6 +66,8 @@ enum Measurement {
     Kinesis(kinesis::KinesisArgs),
     /// Rows into files of few and of many partitions: rows per second, memory, number and size of files.
     Delivery(delivery::DeliveryArgs),
+    /// From a record's arrival to the file in which it is visible.
+    Visible(visible::VisibleArgs),
 }
 
 fn main() -> Result<()> {
@@ -93,5 +97,6 @@ async fn measure(args: &Args) -> Result<()> {
         Some(Measurement::Kafka(args)) => kafka::run(args).await,
         Some(Measurement::Kinesis(args)) => kinesis::run(args).await,
         Some(Measurement::Delivery(args)) => delivery::run(args).await,
+        Some(Measurement::Visible(args)) => visible::run(args).await,
     }
 }
