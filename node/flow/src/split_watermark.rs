@@ -221,6 +221,13 @@ impl SplitWatermarks {
         self.settle(split)
     }
 
+    /// A split is read to its end, and what follows may begin where it has ended. It holds the output where that is, or where its
+    /// records have left it if that is later, however silent it was. Returns the output if it grew.
+    #[must_use]
+    pub fn on_held(&mut self, split: usize) -> Option<Watermark> {
+        self.on_watermark(split, self.output())
+    }
+
     fn state_mut(&mut self, split: usize) -> &mut SplitState {
         self.splits.get_mut(&split).expect("the split is known and not forgotten")
     }

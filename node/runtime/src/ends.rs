@@ -8,10 +8,16 @@
 //!
 //! The rules it protects: nothing of a piece is read before the ends of all before it are in one complete checkpoint whose barrier
 //! overtook no rows, or its own subtask has read them. So no row can overtake an earlier one of its key on the way from another
-//! subtask. An end is either in the position of a subtask or known here, for ever. What a position holds is told again by the
-//! first checkpoint after a restore.
+//! subtask. An end is either in the position of a subtask or known here, for ever.
+//!
+//! What follows goes where the end before it holds the watermark. No other subtask will do: its watermark may be further, and the first
+//! rows of what follows may be as early as the last ones of what ended. Of several ends the one with the lowest watermark counts. A
+//! subtask that holds it has not gone beyond that, and the others hold theirs until what follows is on its way.
 //!
 //! That a subtask went on by itself is in the same checkpoint as the end: the enumerator learns both at once.
+//!
+//! A restore deals ends anew, and what subtasks went on with by themselves. The first complete checkpoint of the attempt tells where all
+//! of that is now. Nothing that follows anything is assigned before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +26,6 @@ use thalweg_types::{
     OperatorId, SplitId,
     bug::{self, Bug},
     checkpoint::{Manifest, SplitProgress, SplitState},
-    session::SplitAssignment,
 };
 
 use crate::known::KnownPieces;
@@ -32,18 +37,18 @@ pub(crate) struct Ends {
     held: BTreeMap<SplitId, (u32, SplitProgress)>,
     /// Whether something that was listed waits for an end.
     is_awaited: bool,
+    /// Whether subtasks began with splits of a former attempt, and no checkpoint of this one has told which.
+    is_untold: bool,
 }
 
 impl Ends {
-    /// Takes the splits that the subtasks of the source begin with. Ends among them count once a checkpoint of this attempt has
-    /// them: rows that were in flight before may still be on their way.
-    pub(crate) fn begin(source: OperatorId, dealt: &[SplitAssignment], known: &mut KnownPieces) {
-        let of_source = dealt.iter().filter(|hand| hand.source == source);
-        of_source.flat_map(|hand| &hand.splits).for_each(|progress| _ = known.insert(&progress.split.id.0));
+    /// The ends of an attempt, which goes on from a checkpoint or not.
+    pub(crate) fn new(is_restored: bool) -> Self {
+        Self { is_untold: is_restored, ..Self::default() }
     }
 
-    /// Takes the positions that the subtasks of the source had in a complete checkpoint of this attempt. Returns whether any end
-    /// was not known before.
+    /// Takes the positions that the subtasks of the source had in a complete checkpoint of this attempt. Returns whether that may
+    /// let something be assigned.
     pub(crate) fn learn(&mut self, source: OperatorId, manifest: &Manifest, known: &mut KnownPieces) -> bool {
         // Rows that a barrier has overtaken are in the checkpoint, but perhaps still on their way.
         if manifest.subtasks.iter().any(|subtask| !subtask.in_flight.is_empty()) {
@@ -52,7 +57,7 @@ impl Ends {
         let snapshots = manifest.subtasks.iter();
         let of_source = snapshots.filter_map(|snapshot| Some((snapshot.subtask.index, snapshot.source.as_ref()?)));
         let of_source = of_source.filter(|(_, snapshot)| snapshot.source == source);
-        let mut is_new = false;
+        let mut is_new = std::mem::take(&mut self.is_untold);
         for (subtask, snapshot) in of_source {
             for progress in &snapshot.splits {
                 is_new |= self.take(subtask, progress, known);
@@ -73,7 +78,7 @@ impl Ends {
 
     /// Whether the next complete checkpoint matters.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.is_awaited
+        self.is_awaited || self.is_untold
     }
 
     /// The pieces of a listing that are not known, and of which nothing is left to be read before them.
@@ -83,11 +88,23 @@ impl Ends {
             let is_to_be_read = known.contains(before) || names.contains(before.as_str());
             is_to_be_read && !known.has_ended(before)
         };
+        let is_ready = |piece: &&Piece| {
+            let is_told = !self.is_untold || piece.after.is_empty();
+            is_told && (bug::is_active(Bug::ReadChildEarly) || !piece.after.iter().any(is_left))
+        };
         let new = listed.iter().filter(|piece| !known.contains(&piece.name));
-        let (ready, waiting): (Vec<&Piece>, Vec<&Piece>) =
-            new.partition(|piece| bug::is_active(Bug::ReadChildEarly) || !piece.after.iter().any(is_left));
+        let (ready, waiting): (Vec<&Piece>, Vec<&Piece>) = new.partition(is_ready);
         self.is_awaited = !waiting.is_empty();
         ready.into_iter().cloned().collect()
+    }
+
+    /// The subtask that a piece must go to: of those that hold an end before it, the one with the lowest watermark. `None`: any.
+    pub(crate) fn place(&self, piece: &Piece) -> Option<u32> {
+        if bug::is_active(Bug::FollowElsewhere) {
+            return None;
+        }
+        let before = piece.after.iter().filter_map(|before| self.held.get(&SplitId(before.clone())));
+        before.min_by_key(|(_, progress)| progress.watermark).map(|(subtask, _)| *subtask)
     }
 
     /// The splits that subtasks need not hold any more: what follows them was listed, and all of it is known. A table from which

@@ -17,8 +17,8 @@
 //! known is part of the memory too.
 //!
 //! Where pieces follow one another (`ends`), what waits for an end is assigned once a complete checkpoint has that. So the
-//! manifests of complete checkpoints are read while something waits, and each time a listing follows. In the same message
-//! subtasks are told which ends they need not hold any more.
+//! manifests of complete checkpoints are read while something waits, and each time a listing follows. It goes to the subtask
+//! that holds the end. In the same message subtasks are told which ends they need not hold any more.
 //!
 //! The watermark of the source: files that are found together may have any times. So no subtask lets its watermark grow
 //! before all subtasks that were idle count again, everywhere behind them. A subtask returns the credit of what it is
@@ -32,7 +32,6 @@ use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     OperatorId, Split,
     checkpoint::{ManifestRef, SplitProgress, SplitState},
-    session::SplitAssignment,
 };
 use tokio::sync::watch;
 
@@ -58,8 +57,6 @@ pub(crate) struct EnumeratorSubtask {
     pub(crate) enumerator: Arc<dyn Enumerator>,
     /// Splits of a checkpoint that was taken without an enumerator.
     pub(crate) former: Vec<SplitProgress>,
-    /// The splits that the source's subtasks begin with, where pieces follow one another.
-    pub(crate) dealt: Vec<SplitAssignment>,
     pub(crate) ends: Ends,
     /// Has the manifests of complete checkpoints.
     pub(crate) store: CheckpointStore,
@@ -81,8 +78,6 @@ impl EnumeratorSubtask {
         }
         self.chain.observe_state()?;
         self.go_on_from_former()?;
-        let dealt = std::mem::take(&mut self.dealt);
-        Ends::begin(self.source, &dealt, self.known());
         while self.look().await?.is_some()
             && let Some(interval) = self.enumerator.interval()
             && self.pause(interval).await?.is_some()
@@ -211,8 +206,10 @@ impl EnumeratorSubtask {
         let mut assigned = Vec::new();
         for (piece, splits) in ready.iter().filter_map(splits) {
             if pieces.insert(&piece.name) {
+                let place = ends.place(piece);
                 let splits = splits.iter().cloned().map(SplitProgress::unread);
-                assigned.extend(splits.map(|split| (pieces.next_subtask(*subtasks), Some(split))));
+                let subtask = |known: &mut KnownPieces| place.unwrap_or_else(|| known.next_subtask(*subtasks));
+                assigned.extend(splits.map(|split| (subtask(pieces), Some(split))));
             }
         }
         assigned.extend(ends.settled(listed, pieces).into_iter().map(|(subtask, split)| (subtask, Some(split))));
@@ -257,8 +254,8 @@ impl EnumeratorSubtask {
         }
     }
 
-    /// Reads which splits have ended from the newest complete checkpoint, unless that was done. Returns whether any end is new.
-    /// If it cannot be read, the next one may be.
+    /// Reads which splits have ended from the newest complete checkpoint, unless that was done. Returns whether that may let
+    /// something be assigned. If it cannot be read, the next one may be.
     async fn learn_ends(&mut self) -> Result<bool, SubtaskError> {
         if !self.complete.has_changed().unwrap_or(false) {
             return Ok(false);

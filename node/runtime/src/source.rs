@@ -13,7 +13,8 @@
 //!
 //! Where splits follow one another (`ends`), one that has ended stays in the position until the enumerator has taken note of
 //! that, and holds the watermark until what follows is assigned: those rows may be as early as its last ones. What follows
-//! begins here, at once, if all before it have ended here.
+//! begins here, at once, if all before it have ended here. Otherwise it is assigned to the subtask whose end holds the lowest
+//! watermark. A split that ends is not idle, even if it was silent before.
 
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
@@ -367,7 +368,10 @@ impl SourceSubtask {
         if bug::is_active(Bug::ForgetSplitEnd) {
             progress.retain(|progress| progress.state != SplitState::Finished);
         }
-        let open = |progress: &SplitProgress| SplitProgress { state: SplitState::Open, ..progress.clone() };
+        let open = |progress: &SplitProgress| {
+            let is_idle = progress.is_idle && progress.state != SplitState::Finished;
+            SplitProgress { state: SplitState::Open, is_idle, ..progress.clone() }
+        };
         let sequences = self.watermarks.add(&progress.iter().map(open).collect::<Vec<_>>());
         let splits: Vec<(Split, _)> = progress.into_iter().map(|progress| (progress.split, progress.state)).collect();
         self.readers.add(splits, sequences);
@@ -391,7 +395,7 @@ impl SourceSubtask {
         // Before the end lets go of the watermark, and with nothing awaited in between: the end and what follows it are on one
         // side of a barrier.
         self.add(here);
-        let grown = if goes_on_here { self.watermarks.on_finished(split) } else { None };
+        let grown = if goes_on_here { self.watermarks.on_finished(split) } else { self.watermarks.on_held(split) };
         if !goes_on_here {
             self.chain.want_checkpoint();
         }

@@ -78,6 +78,8 @@ bugs! {
     CommitOffsetsEarly = "commit-offsets-early",
     /// What goes on where a split has ended is read before that end is in a complete checkpoint, by whoever has room.
     ReadChildEarly = "read-child-early",
+    /// What goes on where a split has ended is read by any subtask, though the watermark of that may be further.
+    FollowElsewhere = "follow-elsewhere",
     /// A restored source does not know which of its splits had ended, so that what goes on there is never read.
     ForgetSplitEnd = "forget-split-end",
     /// Records that a request has not written are sent again behind later ones of their key, though order was asked for.

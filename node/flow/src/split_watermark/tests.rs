@@ -47,6 +47,22 @@ fn idle_sequence_steps_out() {
     assert_eq!(splits.output(), Watermark(10));
 }
 
+/// What follows may begin where the split has ended, at the output if that is further.
+#[test]
+fn a_held_end_is_not_idle_and_not_behind_the_output() {
+    let mut splits = SplitWatermarks::new(&[split("a", 0), split("b", 0), split("c", 0)]);
+    assert_eq!(splits.on_watermark(0, Watermark(10)), None);
+    assert_eq!(splits.on_watermark(1, Watermark(30)), None);
+    assert_eq!(splits.on_watermark(2, Watermark(50)), Some(Watermark(10)));
+    assert_eq!(splits.on_idle(0), Some(Watermark(30)));
+    assert_eq!(splits.on_held(0), None);
+    assert_eq!(splits.progress_of(0), (Watermark(30), false));
+    assert_eq!(splits.on_held(2), None);
+    assert_eq!(splits.progress_of(2), (Watermark(50), false), "it has not gone back");
+    assert_eq!(splits.on_watermark(1, Watermark(90)), None, "both hold");
+    assert_eq!(splits.on_finished(0), Some(Watermark(50)));
+}
+
 /// A file that was read, and a monitor that has found nothing: the file's watermark counts.
 #[test]
 fn a_finished_sequence_is_not_forgotten_while_the_others_are_idle() {

@@ -29,14 +29,12 @@ impl Builder<'_> {
             return Err(plan_error(reason));
         }
         let enumerator = enumerator.ok_or_else(lacking)?;
-        let dealt = if enumerator.awaits_ends() { self.deployment.splits.clone() } else { Vec::new() };
         Ok(EnumeratorSubtask {
             table: spec.table.clone(),
             source,
             enumerator: enumerator.into(),
             former,
-            dealt,
-            ends: Ends::default(),
+            ends: Ends::new(self.deployment.restore.is_some()),
             store: self.store.clone(),
             complete: self.complete.clone(),
             subtasks: self.parallelism(),

@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use thalweg_types::Split;
+use thalweg_types::{
+    Attempt, ChainId, CheckpointId, ClusterId, JobId, KeyGroupTable, Split, SubtaskId, Watermark,
+    checkpoint::{MANIFEST_FORMAT, RecordCounts, SnapshotCost, SourceSnapshot, SubtaskSnapshot},
+};
 
 use super::*;
 
@@ -54,6 +57,63 @@ fn an_end_is_held_until_all_that_follows_is_known() {
     assert!(ends.settled(&listed, &known).is_empty(), "once");
     ends.take(3, &progress("z", SplitState::Finished), &mut known);
     assert_eq!(ends.settled(&listed, &known).len(), 1, "a piece that is gone has nothing that follows");
+}
+
+fn ended_at(name: &str, watermark: i64) -> SplitProgress {
+    SplitProgress { watermark: Watermark(watermark), ..progress(name, SplitState::Finished) }
+}
+
+#[test]
+fn what_follows_goes_to_the_end_with_the_lowest_watermark() {
+    let (mut ends, mut known) = (Ends::default(), KnownPieces::default());
+    let merged = piece("c", &["a", "b"]);
+    assert_eq!(ends.place(&merged), None);
+    for (subtask, end) in [(5, ended_at("a", 30)), (2, ended_at("b", 20)), (7, ended_at("z", 10))] {
+        ends.take(subtask, &end, &mut known);
+    }
+    assert_eq!(ends.place(&merged), Some(2));
+    assert_eq!(ends.place(&piece("d", &["a", "gone"])), Some(5));
+    assert_eq!(ends.place(&piece("e", &[])), None, "it follows nothing");
+}
+
+fn manifest(subtask: u32, splits: Vec<SplitProgress>) -> Manifest {
+    let snapshot = SubtaskSnapshot {
+        subtask: SubtaskId { chain: ChainId(0), index: subtask },
+        is_finished: false,
+        operators: Vec::new(),
+        source: Some(SourceSnapshot { source: OperatorId(0), splits }),
+        in_flight: Vec::new(),
+        objects: Vec::new(),
+        counts: RecordCounts::default(),
+        prepared: Vec::new(),
+        cost: SnapshotCost::default(),
+    };
+    Manifest {
+        format: MANIFEST_FORMAT,
+        cluster: ClusterId("c".to_owned()),
+        job: JobId(1),
+        attempt: Attempt(2),
+        checkpoint: CheckpointId(3),
+        key_groups: KeyGroupTable::even(16, 1),
+        parallelism: 1,
+        graph: None,
+        subtasks: vec![snapshot],
+    }
+}
+
+#[test]
+fn a_restored_attempt_learns_where_ends_are_before_anything_follows_them() {
+    let mut known = KnownPieces::default();
+    known.insert("a");
+    known.set_ended("a");
+    let mut ends = Ends::new(true);
+    let listed = [piece("a", &[]), piece("b", &["a"]), piece("new", &[])];
+    assert_eq!(names(&ends.ready(&listed, &known)), ["new"]);
+    assert!(ends.is_awaited());
+    let end = progress("a", SplitState::Finished);
+    assert!(ends.learn(OperatorId(0), &manifest(3, vec![end]), &mut known), "it tells, though no end is new");
+    assert_eq!(names(&ends.ready(&listed, &known)), ["b", "new"]);
+    assert_eq!(ends.place(&listed[1]), Some(3));
 }
 
 proptest! {

@@ -13,7 +13,7 @@ use thalweg_types::{
 use super::{
     checkpoints::{going_on, put_manifest, take},
     graph::{GraphBuilder, integers, rows, rows_schema},
-    rig::{ATTEMPT, Cluster, JOB, Running},
+    rig::{ATTEMPT, Cluster, Ending, JOB, Running},
     tables::{After, Manner, TestSplit},
 };
 
@@ -197,28 +197,176 @@ async fn an_end_is_not_forgotten_by_a_restore() {
     assert_eq!(after_a_restore(2, Some(Bug::ForgetSplitEnd)).await, [0, 1, 10, 11], "what follows is lost");
 }
 
-/// While what follows waits for a checkpoint, other splits run ahead. Its first rows are not late.
-#[tokio::test(start_paused = true)]
-async fn the_watermark_waits_for_what_follows() {
-    let cluster = cluster(3, &[(2, &[0])], false).await;
-    let ahead: Vec<_> = (0..50).map(|at| rows([(100_000 + 1000 * at, 7, 1000 + at)])).collect();
-    cluster.tables.0.sources.lock().unwrap().get_mut("shards").unwrap()[1] =
-        TestSplit { delay: Duration::from_millis(20), ..TestSplit::of("ahead", ahead) }.then(After::CatchUp);
+/// Counts per key and second.
+fn counted() -> JobGraph {
     let mut counted = GraphBuilder::default();
     let source = counted.source("shards", None, WATCHED);
     let (count, schema) = counted.count_per_window(1_000_000);
     let sink = counted.sink("out", Parallelism::Job, schema);
     counted.link(source, count, 0, Distribution::Hash { keys: vec![1] });
     counted.link(count, sink, 0, Distribution::Forward);
-    let deployment = cluster.deployment(&counted.build(), 2);
+    counted.build()
+}
+
+/// A row of each of these times in milliseconds, 20 ms after another.
+fn timed(name: &'static str, times: impl IntoIterator<Item = i64>) -> TestSplit {
+    let batches = times.into_iter().map(|time| rows([(time, 7, time)])).collect();
+    TestSplit { delay: Duration::from_millis(20), ..TestSplit::of(name, batches) }
+}
+
+/// Far ahead of other splits, and without an end.
+fn ahead() -> TestSplit {
+    timed("ahead", (0..200).map(|at| 100_000 + 1000 * at)).then(After::CatchUp)
+}
+
+async fn cluster_of(splits: &[TestSplit], following: &[(usize, &[usize])], tells: bool) -> Cluster {
+    let cluster = cluster(0, following, tells).await;
+    find(&cluster, splits);
+    cluster
+}
+
+/// Further splits are listed from now on.
+fn find(cluster: &Cluster, splits: &[TestSplit]) {
+    cluster.tables.0.sources.lock().unwrap().get_mut("shards").unwrap().extend(splits.iter().cloned());
+}
+
+async fn stopped(mut running: Running) -> Ending {
+    running.handles.iter().for_each(crate::AttemptHandle::stop);
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert_eq!(ending.failed, []);
+    ending
+}
+
+fn late_rows(ending: &Ending) -> u64 {
+    ending.totals(1).late_records
+}
+
+/// Two subtasks read these splits, and `later` is found once the ends of all before it are in a complete checkpoint.
+async fn late(
+    splits: &[TestSplit],
+    (later, after): (&[TestSplit], &[usize]),
+    (active, graph): (Option<Bug>, &JobGraph),
+) -> u64 {
+    let cluster = cluster_of(splits, &[(2, after)], false).await;
+    bug::activate(active);
+    let deployment = cluster.deployment(graph, 2);
     let mut running = cluster.deploy(JOB, &deployment);
     running.start().await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     complete(&cluster, &deployment, &mut running, 1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    running.handles.iter().for_each(crate::AttemptHandle::stop);
-    running.finish().await;
-    let ending = running.cancel().await;
-    assert_eq!((ending.failed.len(), ending.totals(1).late_records), (0, 0));
-    assert!(cluster.tables.0.late_rows.lock().unwrap().is_empty());
+    find(&cluster, later);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let ending = stopped(running).await;
+    bug::activate(None);
+    late_rows(&ending)
+}
+
+/// While what follows waits for a checkpoint, or is not found, other splits run ahead. Its first rows are not late.
+#[tokio::test(start_paused = true)]
+async fn what_follows_is_not_late_whoever_runs_ahead() {
+    let child = timed("child", [20, 21]);
+    for (found, later) in [(1, 0), (0, 1)] {
+        for is_first in [false, true] {
+            let mut splits = vec![ahead(), timed("parent", [10, 11])];
+            if is_first {
+                splits.reverse();
+            }
+            let before = [usize::from(!is_first)];
+            splits.extend(vec![child.clone(); found]);
+            let late = async |active| late(&splits, (&vec![child.clone(); later], &before), (active, &counted())).await;
+            assert_eq!(late(None).await, 0, "{found}, {is_first}");
+            // It is the third, so that its turn is the first subtask's.
+            let expected = if is_first { 0 } else { 2 };
+            assert_eq!(late(Some(Bug::FollowElsewhere)).await, expected, "{found}, {is_first}");
+        }
+    }
+}
+
+/// Of two halves of a merge one ended earlier in event time.
+#[tokio::test(start_paused = true)]
+async fn what_follows_a_merge_is_not_late_by_the_earlier_end() {
+    let child = timed("child", [20, 70_000]);
+    let (low, high) = (timed("low", [10, 11]), timed("high", [50_000, 60_000]));
+    for (splits, expected) in [([high.clone(), low.clone()], 1), ([low, high], 0)] {
+        let late = async |active| late(&splits, (&[child.clone()], &[0, 1]), (active, &counted())).await;
+        assert_eq!(late(None).await, 0);
+        assert_eq!(late(Some(Bug::FollowElsewhere)).await, expected);
+    }
+}
+
+/// A split that was silent ends. That what follows is not there yet is no silence.
+#[tokio::test(start_paused = true)]
+async fn an_end_is_not_idle() {
+    let splits = [ahead(), timed("silent", []).idle_first()];
+    let late = late(&splits, (&[timed("child", [20, 21])], &[1]), (None, &counted())).await;
+    assert_eq!(late, 0);
+}
+
+/// An end is known when the attempt fails, and what follows is found a while after the restore, in which ends are dealt anew.
+async fn late_after_a_restore(parallelism: u32, active: Option<Bug>) -> u64 {
+    let splits = [ahead(), timed("parent", [10, 11]), timed("waits for the first", [0])];
+    let cluster = cluster_of(&splits, &[(2, &[0]), (3, &[1])], false).await;
+    let graph = counted();
+    let deployment = cluster.deployment(&graph, 2);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    complete(&cluster, &deployment, &mut running, 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let snapshots = take(&mut running, CheckpointId(2)).await;
+    assert_eq!(ended(&snapshots), ["shards-1"]);
+    assert_eq!(running.cancel().await.failed, []);
+    let attempt = ATTEMPT.next();
+    let next = going_on(&cluster, &graph, (&deployment, parallelism), (attempt, CheckpointId(2), snapshots)).await;
+    bug::activate(active);
+    let mut running = cluster.deploy_attempt(JOB, attempt, &next);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    find(&cluster, &[timed("child", [20, 21])]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    complete(&cluster, &next, &mut running, 3).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let snapshots = take(&mut running, CheckpointId(4)).await;
+    assert!(ended(&snapshots).contains(&"shards-3".to_owned()), "what follows was read");
+    let ending = stopped(running).await;
+    bug::activate(None);
+    late_rows(&ending)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_follows_an_end_that_was_dealt_anew_is_not_late() {
+    for parallelism in [1, 2, 3] {
+        assert_eq!(late_after_a_restore(parallelism, None).await, 0, "{parallelism}");
+    }
+    assert_eq!(late_after_a_restore(2, Some(Bug::FollowElsewhere)).await, 2);
+}
+
+/// What follows was gone on with before the restore. The end holds the watermark until a checkpoint tells of it, and no longer.
+#[tokio::test(start_paused = true)]
+async fn an_end_is_let_go_of_after_a_restore() {
+    for parallelism in [1, 2] {
+        let child = timed("child", (0..60).map(|at| 1000 * at)).then(After::CatchUp);
+        let cluster = cluster_of(&[timed("parent", [0, 1]), child], &[(1, &[0])], true).await;
+        let graph = counted();
+        let deployment = cluster.deployment(&graph, 1);
+        let mut running = cluster.deploy(JOB, &deployment);
+        running.start().await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let snapshots = take(&mut running, CheckpointId(1)).await;
+        assert_eq!(ended(&snapshots), ["shards-0"]);
+        assert_eq!(running.cancel().await.failed, []);
+        let attempt = ATTEMPT.next();
+        let next = going_on(&cluster, &graph, (&deployment, parallelism), (attempt, CheckpointId(1), snapshots)).await;
+        let mut running = cluster.deploy_attempt(JOB, attempt, &next);
+        running.start().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let held = cluster.tables.0.written("out").len();
+        complete(&cluster, &next, &mut running, 2).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let counts = integers(&cluster.tables.0.written("out"), 1).len();
+        assert!(held < 40 && counts >= 59, "{held} and {counts} windows have closed");
+        assert_eq!(running.cancel().await.failed, []);
+    }
 }
