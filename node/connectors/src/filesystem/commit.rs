@@ -18,14 +18,15 @@
 //! A part that can never be published, such as a lost one, does not hold back the others: they are published first,
 //! then the error is returned. A transient failure ends the round; the next round finds what this one published.
 //!
-//! Partition directories that become empty with the removal of hidden files are removed too.
+//! Partition directories that become empty with the removal of hidden files are removed too. However many files a table
+//! has, its listing is never held as a whole.
 
-use std::{fs, io::ErrorKind};
+use std::{fs, io::ErrorKind, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use object_store::ObjectStoreExt as _;
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thalweg_types::{Attempt, ClusterId, JobId, graph::SinkOperator, seam::Seams};
@@ -51,6 +52,9 @@ const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 
 /// How many files of one checkpoint are published side by side: stores take their time for each request.
 const PUBLISHED_AT_ONCE: usize = 32;
+
+/// How many objects to remove are collected from a listing before they are.
+const REMOVED_AT_ONCE: usize = 1000;
 
 /// Publishes the part files of a directory.
 pub(crate) struct PartCommitter {
@@ -140,23 +144,17 @@ impl SinkCommitter for PartCommitter {
         };
         match &self.folder {
             Folder::Local(folder) => {
-                discard_local(folder, (folder.directory("")?, &self.partitions[..]), is_left)?;
+                discard_local(folder, (folder.directory("")?, &self.partitions[..]), &is_left)?;
                 let of_errors = self.errors.iter().flat_map(ErrorPrefix::directories);
                 let of_manifests = self.manifests.iter().map(|manifests| manifests.directory().to_owned());
                 for directory in of_errors.chain(of_manifests) {
-                    discard_local(folder, (folder.directory(&directory)?, &[][..]), is_left)?;
+                    discard_local(folder, (folder.directory(&directory)?, &[][..]), &is_left)?;
                 }
                 Ok(())
             }
             Folder::Stored(store, folder) => {
-                let failed = || format!("remove unpublished files below {folder}");
-                let objects: Vec<_> = store.list(Some(folder)).try_collect().await.map_err(store_error(failed()))?;
-                for object in objects {
-                    if object.location.filename().is_some_and(is_left) {
-                        ignore_missing(store.delete(&object.location).await).map_err(store_error(failed()))?;
-                    }
-                }
-                Ok(())
+                let removed = discard_stored(store, folder, &is_left).await;
+                removed.map_err(store_error(format!("remove unpublished files below {folder}")))
             }
         }
     }
@@ -245,40 +243,61 @@ fn prepared(value: &Value) -> Result<Prepared, ConnectorError> {
     })
 }
 
+/// Removes what is left below a prefix, while it is listed.
+async fn discard_stored(
+    store: &Arc<dyn ObjectStore>,
+    folder: &Path,
+    is_left: &(dyn Fn(&str) -> bool + Send + Sync),
+) -> Result<(), StoreError> {
+    let mut objects = store.list(Some(folder));
+    let mut left = Vec::new();
+    loop {
+        let object = objects.try_next().await?;
+        let is_end = object.is_none();
+        left.extend(object.map(|object| object.location).filter(|at| at.filename().is_some_and(is_left)));
+        if left.len() >= REMOVED_AT_ONCE || is_end {
+            let removals = left.drain(..).map(|at| async move { ignore_missing(store.delete(&at).await) });
+            stream::iter(removals).buffer_unordered(PUBLISHED_AT_ONCE).try_collect::<()>().await?;
+        }
+        if is_end {
+            return Ok(());
+        }
+    }
+}
+
 /// Looks in a directory of the table, and the partition directories below it.
 fn discard_local(
     table: &LocalFolder,
-    (from, partitions): (Reach, &[String]),
-    is_left: impl Fn(&str) -> bool,
+    (folder, partitions): (Reach, &[String]),
+    is_left: &dyn Fn(&str) -> bool,
 ) -> Result<(), ConnectorError> {
-    let root = table.directory("")?;
-    let mut folders = vec![(from, partitions)];
-    while let Some((folder, partitions)) = folders.pop() {
-        let failed = || format!("remove unpublished files in {}", folder.path().display());
-        let entries = match fs::read_dir(folder.path()) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            entries => entries.map_err(store_error(failed()))?,
-        };
-        let mut is_emptied = false;
-        for entry in entries {
-            let entry = entry.map_err(store_error(failed()))?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if let Some((prefix, below)) = partitions.split_first()
-                && name.starts_with(prefix.as_str())
-                && entry.path().is_dir()
-            {
-                // Skip directories that may not be used: no writer of this table was there.
-                folders.extend(table.below(&entry.path()).map(|folder| (folder, below)));
-            } else if is_left(name) {
-                ignore_gone(folder.join(name).remove()).map_err(store_error(failed()))?;
-                is_emptied = true;
+    let failed = || format!("remove unpublished files in {}", folder.path().display());
+    let entries = match fs::read_dir(folder.path()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(store_error(failed()))?,
+    };
+    let mut is_emptied = false;
+    for entry in entries {
+        let entry = entry.map_err(store_error(failed()))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if let Some((prefix, below)) = partitions.split_first()
+            && name.starts_with(prefix.as_str())
+            && entry.path().is_dir()
+        {
+            // Skip directories that may not be used: no writer of this table was there.
+            if let Some(folder) = table.below(&entry.path()) {
+                discard_local(table, (folder, below), is_left)?;
             }
+        } else if is_left(name) {
+            ignore_gone(folder.join(name).remove()).map_err(store_error(failed()))?;
+            is_emptied = true;
         }
-        if is_emptied {
-            let levels = folder.path().strip_prefix(root.path()).map_or(0, |below| below.components().count());
-            remove_if_empty(folder.path(), levels);
-        }
+    }
+    if is_emptied {
+        let root = table.directory("")?;
+        let levels = folder.path().strip_prefix(root.path()).map_or(0, |below| below.components().count());
+        remove_if_empty(folder.path(), levels);
     }
     Ok(())
 }

@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::atomic::{AtomicI64, Ordering::SeqCst},
+    sync::{
+        OnceLock,
+        atomic::{AtomicI64, Ordering::SeqCst},
+    },
     task::{Context, Waker},
 };
 
@@ -107,9 +110,18 @@ struct Crashing {
     left: AtomicI64,
     /// Whether it copies objects at all.
     copies: bool,
+    /// How many objects it has listed.
+    listed: Arc<AtomicI64>,
+    /// How many it had listed when the first one was removed.
+    listed_before_removal: OnceLock<i64>,
 }
 
 impl Crashing {
+    fn new(place: &Place, requests: i64, copies: bool) -> Self {
+        let inner = place.store.clone().expect("a store");
+        Self { inner, left: requests.into(), copies, listed: Arc::default(), listed_before_removal: OnceLock::new() }
+    }
+
     fn ask(&self) -> Result<()> {
         match self.left.fetch_sub(1, SeqCst) > 0 {
             true => Ok(()),
@@ -142,6 +154,7 @@ impl ObjectStore for Crashing {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.listed_before_removal.get_or_init(|| self.listed.load(SeqCst));
         match self.ask() {
             Ok(()) => self.inner.delete_stream(locations),
             Err(error) => futures::stream::iter([Err(error)]).boxed(),
@@ -149,7 +162,8 @@ impl ObjectStore for Crashing {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        let listed = self.listed.clone();
+        self.inner.list(prefix).inspect(move |_| _ = listed.fetch_add(1, SeqCst)).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -167,7 +181,7 @@ impl ObjectStore for Crashing {
 
 /// A committer of the place whose store answers so many requests.
 fn crashing(place: &Place, requests: i64) -> (Box<dyn crate::SinkCommitter>, Arc<Crashing>) {
-    upon(place, Crashing { inner: place.store.clone().expect("a store"), left: AtomicI64::new(requests), copies: true })
+    upon(place, Crashing::new(place, requests, true))
 }
 
 fn upon(place: &Place, store: Crashing) -> (Box<dyn crate::SinkCommitter>, Arc<Crashing>) {
@@ -175,6 +189,25 @@ fn upon(place: &Place, store: Crashing) -> (Box<dyn crate::SinkCommitter>, Arc<C
     let mut context = place.context.clone();
     context.stores = ObjectStores::default().with_store("memory://bucket", store.clone());
     (open_sink_committer(&place.spec, columns(), &context).expect("a committer"), store)
+}
+
+#[tokio::test]
+async fn what_is_left_is_removed_while_the_store_lists_it() {
+    let place = Place::new("json", true, true, &[]);
+    let (prepared, rows) = prepare(&place, 1).await;
+    place.committer().commit(EPOCHS, &prepared).await.expect("published");
+    let store = place.store.clone().expect("a store");
+    let part = prepared[0]["hidden"].as_str().expect("a name");
+    for copy in 0..2500 {
+        let key = Path::parse(format!("out/p={copy}/{part}")).expect("a key");
+        store.put(&key, PutPayload::default()).await.expect("put");
+    }
+    let (committer, crashing) = crashing(&place, i64::MAX);
+    committer.discard(&cluster(), JOB, EVERY_ATTEMPT).await.expect("removed");
+    assert_eq!(place.hidden().await, [""; 0]);
+    assert_eq!(place.visible().await, (0..rows).collect::<Vec<_>>());
+    let before = *crashing.listed_before_removal.get().expect("some are removed");
+    assert!((1000..1100).contains(&before), "the first were removed when {before} were listed");
 }
 
 #[tokio::test]
@@ -349,8 +382,7 @@ async fn a_merged_file_that_cannot_be_published_now_is_removed() {
     let place = Place::new("json", true, false, &[MERGES]);
     let (prepared, rows) = prepare(&place, 1).await;
     let before = place.hidden().await.len();
-    let inner = place.store.clone().expect("a store");
-    let (committer, _) = upon(&place, Crashing { inner, left: AtomicI64::new(i64::MAX), copies: false });
+    let (committer, _) = upon(&place, Crashing::new(&place, i64::MAX, false));
     for _ in 0..3 {
         committer.commit(EPOCHS, &prepared).await.expect_err("nothing is copied");
         assert_eq!(place.hidden().await.len(), before, "only the parts are left");
