@@ -256,6 +256,7 @@ async fn a_job_fails_whose_sinks_prepared_more_than_can_be_recorded() {
     let failure = failed.failure.unwrap();
     assert_eq!(failure.kind, FailureKind::Data);
     assert!(failure.message.contains("at most 16777216 are taken"), "{}", failure.message);
+    assert!(failure.message.contains("a shorter 'checkpoint.interval', fewer partitions"), "{}", failure.message);
     assert!(cluster.published().is_empty());
 }
 

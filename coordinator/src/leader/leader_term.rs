@@ -282,7 +282,11 @@ impl LeaderTerm {
     /// large.
     fn fail_if_too_large(&mut self, job: JobId, error: &ConsensusError) {
         if let ConsensusError::TooLarge { .. } = error {
-            let message = format!("what the job's sinks have prepared cannot be recorded: {error}");
+            let message = format!(
+                "what the job's sinks have prepared since the last complete checkpoint cannot be recorded: {error}. Let \
+                 them prepare fewer files: with a shorter 'checkpoint.interval', fewer partitions, larger files, or \
+                 'sink.shuffle-by-partition.enable' = 'true'"
+            );
             tracing::error!(%job, cause = message, "job failed");
             let failure = Failure { kind: FailureKind::Data, message };
             self.propose(Proposer::Nobody, Command::FailJob { job, failure });
