@@ -44,9 +44,7 @@ pub(super) struct ErrorPrefix(String);
 impl ErrorPrefix {
     /// `None` if the table names none.
     pub(super) fn of_table(options: &Options<'_>) -> Result<Option<Self>, ConnectorError> {
-        let Some(prefix) = options.text(PREFIX) else { return Ok(None) };
-        let wrong = |reason| options.error(format!("option '{PREFIX}': {reason}"));
-        hidden_directory(prefix).map(Self).map(Some).map_err(wrong)
+        Ok(hidden_directory(options, PREFIX)?.map(Self))
     }
 
     fn directory(&self, kind: RefusalKind) -> String {

@@ -133,7 +133,7 @@ async fn what_says_that_partitions_are_complete_is_checked() {
     let mut by_time = BY_TIME;
     by_time[3].1 = "$q";
     assert!(refusal(true, &by_time).contains("'$q' begins with no column of PARTITIONED BY"));
-    assert!(refusal(true, &[("error-prefix", "errors")]).contains("option 'error-prefix': 'errors' is below"));
+    assert!(refusal(true, &[("error-prefix", "errors")]).contains("option 'error-prefix' = 'errors' would be read"));
     assert!(refusal(true, &[("sink.path-template", "x")]).contains("it has no placeholder"));
 }
 

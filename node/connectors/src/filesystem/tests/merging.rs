@@ -419,5 +419,5 @@ async fn a_manifest_names_what_a_checkpoint_has_published() {
     }
     let place = Place::new("json", false, false, &[("sink.manifest.path", "manifests")]);
     let error = open_sink_committer(&place.spec, columns(), &place.context).err().expect("refused").to_string();
-    assert!(error.contains("option 'sink.manifest.path': 'manifests' is below the table's path"), "{error}");
+    assert!(error.contains("option 'sink.manifest.path' = 'manifests' would be read as data"), "{error}");
 }
