@@ -527,6 +527,11 @@ pub trait SinkWriter: Send {
         BTreeMap::new()
     }
 
+    /// About what these values take in memory.
+    fn state_bytes(&self) -> usize {
+        0
+    }
+
     /// Goes on with the values of former writers. Some of these may be of partitions that others have now: `owns` tells
     /// which key groups are the writer's.
     fn restore(&mut self, _former: &[BTreeMap<String, i64>], _owns: &dyn Fn(KeyGroup) -> bool) {}

@@ -189,9 +189,9 @@ impl RollingSink {
         Ok(Some(frozen))
     }
 
-    /// Bytes of the held rows.
+    /// Bytes of the held rows and of the writer's own values.
     pub(crate) fn state_bytes(&self) -> usize {
-        self.held.as_ref().map_or(0, Held::bytes)
+        self.held.as_ref().map_or(0, Held::bytes) + self.writer.state_bytes()
     }
 }
 
@@ -270,6 +270,10 @@ mod tests {
         async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
             Ok(Box::pin(std::future::ready(Ok(Vec::new()))))
         }
+
+        fn state_bytes(&self) -> usize {
+            7
+        }
     }
 
     #[test]
@@ -278,7 +282,7 @@ mod tests {
         let new = |state: &FrozenState| {
             RollingSink::new(Box::new(Ending), Home::any(KeyGroup(0)), std::slice::from_ref(state), &At(0, 0))
         };
-        assert!(new(&state).is_ok());
+        assert_eq!(new(&state).ok().map(|sink| sink.state_bytes()), Some(7), "the writer's own values count");
         state.extend(HELD, [StateBatch::new(vec![KeyGroup(0); 2].into(), rows(2))]);
         assert!(new(&state).err().unwrap().to_string().contains("open parts"));
     }

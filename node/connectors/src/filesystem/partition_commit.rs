@@ -12,6 +12,9 @@
 //! that come nevertheless are written, and so is the marker, again. When the job goes on with another parallelism, a
 //! pending partition goes where its rows go, by their key group. Another subtask may have a watermark that these rows,
 //! still on their way, have not.
+//!
+//! A partition without a time is pending until the input ends, so a subtask remembers a bounded number of them. What is pending
+//! counts as state.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -46,6 +49,10 @@ const GROUP: &str = "group/";
 
 /// A partition without a time is complete with the end of the input.
 const NEVER: i64 = i64::MAX;
+/// How many of these are remembered.
+const TIMELESS_MAX: usize = 10_000;
+/// About what a pending partition takes beside its directory, in memory.
+const PENDING_BYTES: usize = 96;
 
 /// The partitions of one writer that are not complete.
 #[derive(Debug)]
@@ -54,6 +61,12 @@ pub(super) struct PartitionCommits {
     trigger: Trigger,
     /// By directory.
     pending: BTreeMap<String, Pending>,
+    /// How many of these have no time.
+    timeless: usize,
+    /// Whether one was not remembered, which is told once.
+    has_left_out: bool,
+    /// About what the pending ones take in memory.
+    bytes: usize,
     /// Complete with the next seal.
     complete: Vec<String>,
     /// Whether no further rows come behind the next seal.
@@ -113,7 +126,12 @@ impl PartitionCommits {
         } else {
             Trigger::ProcessTime { delay_millis: millis(delay) }
         };
-        Ok(Some(Self { file, trigger, pending: BTreeMap::new(), complete: Vec::new(), is_end: false }))
+        Ok(Some(Self::new(file, trigger)))
+    }
+
+    fn new(file: String, trigger: Trigger) -> Self {
+        let (pending, complete) = (BTreeMap::new(), Vec::new());
+        Self { file, trigger, pending, timeless: 0, has_left_out: false, bytes: 0, complete, is_end: false }
     }
 
     /// Rows of these directories have come.
@@ -123,16 +141,37 @@ impl PartitionCommits {
         directories: &BTreeMap<String, Vec<u32>>,
         group_of: &dyn Fn(usize) -> Option<KeyGroup>,
     ) -> Result<(), ArrowError> {
-        let Trigger::PartitionTime { delay_micros, time, .. } = &self.trigger else { return Ok(()) };
         for (directory, rows_of) in directories {
+            let Trigger::PartitionTime { delay_micros, time, .. } = &self.trigger else { return Ok(()) };
             if !self.pending.contains_key(directory) {
                 let row = rows_of.first().map_or(0, |row| *row as usize);
                 let at = time.of_row(rows, row)?;
                 let due = at.map_or(NEVER, |at| at.saturating_add(*delay_micros));
-                self.pending.insert(directory.clone(), Pending { due, group: group_of(row) });
+                if due != NEVER || self.timeless < TIMELESS_MAX {
+                    self.remember(directory.clone(), Pending { due, group: group_of(row) });
+                } else if !std::mem::replace(&mut self.has_left_out, true) {
+                    let file = &self.file;
+                    tracing::warn!(
+                        directory,
+                        file,
+                        "more than {TIMELESS_MAX} partitions have no time by '{TIME_PATTERN}': no file tells that this one \
+                         and further ones are complete"
+                    );
+                }
             }
         }
         Ok(())
+    }
+
+    fn remember(&mut self, directory: String, pending: Pending) {
+        self.timeless += usize::from(pending.due == NEVER);
+        self.bytes += directory.len() + PENDING_BYTES;
+        self.pending.insert(directory, pending);
+    }
+
+    /// About what it remembers, in bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether it must be told of the directories of rows that come.
@@ -146,7 +185,7 @@ impl PartitionCommits {
         let due = millis(now).saturating_add(delay_millis);
         for directory in directories {
             if !self.pending.contains_key(directory) {
-                self.pending.insert(directory.clone(), Pending { due, group: None });
+                self.remember(directory.clone(), Pending { due, group: None });
             }
         }
     }
@@ -184,6 +223,7 @@ impl PartitionCommits {
 
     fn take_all(&mut self) {
         self.complete.extend(std::mem::take(&mut self.pending).into_keys());
+        (self.timeless, self.bytes) = (0, 0);
     }
 
     fn take_due(&mut self, now: i64) {
@@ -191,6 +231,7 @@ impl PartitionCommits {
         let due = self.pending.iter().filter(|(_, pending)| is_due(pending));
         self.complete.extend(due.map(|(directory, _)| directory.clone()));
         self.pending.retain(|_, pending| !is_due(pending));
+        self.bytes = self.pending.keys().map(|directory| directory.len() + PENDING_BYTES).sum();
     }
 
     /// What is pending, as state.
@@ -205,16 +246,23 @@ impl PartitionCommits {
         frozen
     }
 
-    /// Takes over what former writers had pending, without what is others' now. The earliest time counts.
+    /// Takes over what former writers had pending, without what is others' now. The earliest time counts. All that they
+    /// remembered is, so that no file is lost that was to come.
     pub(super) fn restore(&mut self, former: &[BTreeMap<String, i64>], owns: &dyn Fn(KeyGroup) -> bool) {
         for values in former {
             for (name, due) in values {
                 let Some(directory) = name.strip_prefix(DUE) else { continue };
                 let group = values.get(&format!("{GROUP}{directory}"));
                 let group = group.and_then(|group| u16::try_from(*group).ok()).map(KeyGroup);
-                if group.is_none_or(owns) {
-                    let known = self.pending.entry(directory.to_owned()).or_insert(Pending { due: *due, group });
-                    known.due = known.due.min(*due);
+                if !group.is_none_or(owns) {
+                    continue;
+                }
+                match self.pending.get_mut(directory) {
+                    Some(known) => {
+                        self.timeless -= usize::from(known.due == NEVER && *due != NEVER);
+                        known.due = known.due.min(*due);
+                    }
+                    None => self.remember(directory.to_owned(), Pending { due: *due, group }),
                 }
             }
         }
@@ -307,8 +355,7 @@ mod tests {
         let new = || {
             let time = TimeExtractor::read("$day", rows.schema_ref(), &[1]).expect("a pattern");
             let trigger = Trigger::PartitionTime { delay_micros: 0, time, watermark: Watermark::MIN };
-            let file = "_SUCCESS".to_owned();
-            PartitionCommits { file, trigger, pending: BTreeMap::new(), complete: Vec::new(), is_end: false }
+            PartitionCommits::new("_SUCCESS".to_owned(), trigger)
         };
         let directories = BTreeMap::from([("day=2026-01-01".to_owned(), vec![0]), ("day=x".to_owned(), vec![2])]);
         let mut former = new();

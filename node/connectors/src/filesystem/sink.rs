@@ -423,6 +423,10 @@ impl SinkWriter for FileSinkWriter {
         self.commits.as_ref().map(PartitionCommits::freeze).unwrap_or_default()
     }
 
+    fn state_bytes(&self) -> usize {
+        self.commits.as_ref().map_or(0, PartitionCommits::bytes)
+    }
+
     fn restore(&mut self, former: &[BTreeMap<String, i64>], owns: &dyn Fn(KeyGroup) -> bool) {
         if let Some(commits) = &mut self.commits {
             commits.restore(former, owns);

@@ -100,6 +100,37 @@ async fn partitions_are_complete_with_the_checkpoint_if_there_is_no_delay() {
 }
 
 #[tokio::test]
+async fn partitions_without_a_time_are_remembered_up_to_a_bound() {
+    let place = Place::new("json", false, true, &BY_TIME);
+    let mut writer = place.writer(1);
+    let come = |writer: &mut dyn SinkWriter, partitions: std::ops::Range<i64>| {
+        let rows = batch_of(partitions, |row| Some(format!("no time {row}")));
+        writer.arrive(&rows, &|_| None).expect("rows");
+    };
+    come(&mut *writer, 0..9_999);
+    let bytes = writer.state_bytes();
+    assert!((100 * 9_999..200 * 9_999).contains(&bytes), "{bytes} bytes of state");
+    come(&mut *writer, 0..10_050);
+    assert_eq!(writer.freeze().len(), 10_000);
+    let nine = "2026-01-01 09:00";
+    writer.arrive(&rows(&[nine]), &|_| None).expect("rows");
+    assert_eq!(writer.freeze().len(), 10_001, "one that has a time is remembered");
+
+    // What was remembered is, by whoever goes on with it; nothing beyond that is.
+    let mut restored = place.writer(2);
+    restored.restore(&[writer.freeze()], &|_| true);
+    assert_eq!(restored.state_bytes(), writer.state_bytes());
+    come(&mut *restored, 20_000..20_001);
+    restored.on_watermark(Watermark((1_767_225_600 + 3600 * 10) * 1_000_000));
+    assert_eq!(restored.completing(false).len(), 1);
+    assert_eq!(restored.freeze().len(), 10_000);
+    assert_eq!((restored.completing(true).len(), restored.state_bytes()), (10_001, 0));
+    seal(&mut *restored).await;
+    come(&mut *restored, 20_000..20_001);
+    assert_eq!(restored.freeze().len(), 1, "there is room again");
+}
+
+#[tokio::test]
 async fn partitions_are_complete_when_the_watermark_has_passed_them() {
     let place = Place::new("json", false, true, &BY_TIME);
     let mut writer = place.writer(1);
