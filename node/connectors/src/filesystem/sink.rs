@@ -13,8 +13,8 @@
 //!
 //! If there are more partitions than may have an open file, rows wait until there are many per partition, so that a
 //! partition gets one long run of rows at a time. Then local files are closed and reopened in turn, so that each
-//! partition still gets one file per checkpoint. A part in an object store cannot be reopened, so it is finished
-//! instead.
+//! partition still gets one file per checkpoint. What is closed for a while takes memory, so there is a bound: then the part that
+//! was written least recently is finished. A part in an object store cannot be reopened, so it is finished at once.
 
 use std::{
     collections::{BTreeMap, HashSet, btree_map::Entry},
@@ -60,6 +60,8 @@ const ROW_GROUP_BYTES_MIN: usize = 1 << 20;
 /// How many parts have an open file. If there are more partitions, rows wait; then the file written least recently
 /// makes room.
 const OPEN_PARTS_MAX: usize = 100;
+/// How many parts beside these are closed for a while. Each takes some kilobytes, those of Parquet more with each run of rows.
+pub(super) const SUSPENDED_PARTS_MAX: usize = 1000;
 /// How much memory waiting rows may take.
 const WAITING_BYTES_MAX: usize = 32 << 20;
 /// Waiting rows are encoded in runs of this many.
@@ -78,6 +80,8 @@ pub(super) struct FileSinkWriter {
     open: BTreeMap<String, OpenPart>,
     /// Directories of the parts with an open file, by the number of the last run of rows written to each.
     active: BTreeMap<u64, String>,
+    /// The same, of the parts whose file is closed for now.
+    suspended: BTreeMap<u64, String>,
     /// The number of runs of rows written so far.
     writes: u64,
     /// Rows that belong to no part yet, in order.
@@ -131,6 +135,7 @@ impl FileSinkWriter {
             clock: seams.clock.clone(),
             open: BTreeMap::new(),
             active: BTreeMap::new(),
+            suspended: BTreeMap::new(),
             writes: 0,
             waiting: Vec::new(),
             waiting_bytes: 0,
@@ -158,6 +163,7 @@ impl FileSinkWriter {
             }
         };
         self.active.remove(&open.last_write);
+        self.suspended.remove(&open.last_write);
         (open.last_write, open.last) = (self.writes, now);
         open.encoder.encode(rows, group_bytes, &mut open.piece).map_err(|error| not_encoded(&error))?;
         if open.piece.len() >= PIECE_BYTES {
@@ -167,7 +173,8 @@ impl FileSinkWriter {
     }
 
     /// Finishes the part of a directory if it is large or old enough. If the part needs an open file and all allowed
-    /// files are open, closes the one written least recently: for a while, or for good in an object store.
+    /// files are open, closes the one written least recently: for a while, or for good in an object store. If too many are
+    /// closed for a while, the one of these that was written least recently is finished too.
     async fn make_room(&mut self, directory: &str, now: Duration) -> Result<(), ConnectorError> {
         let known = self.open.get(directory);
         if known.is_some_and(|open| self.rolling.is_over(open.bytes(), (open.since, open.last), now)) {
@@ -177,10 +184,16 @@ impl FileSinkWriter {
         if is_active || self.active.len() < OPEN_PARTS_MAX {
             return Ok(());
         }
-        let Some((_, oldest)) = self.active.pop_first() else { return Ok(()) };
-        match self.open.get_mut(&oldest) {
-            Some(open) if !self.files.is_stored() => open.suspend().await,
-            _ => self.close(&oldest).await,
+        let Some((written, oldest)) = self.active.pop_first() else { return Ok(()) };
+        let Some(open) = self.open.get_mut(&oldest).filter(|_| !self.files.is_stored()) else {
+            return self.close(&oldest).await;
+        };
+        open.suspend().await?;
+        self.suspended.insert(written, oldest);
+        let finished = if self.suspended.len() > SUSPENDED_PARTS_MAX { self.suspended.pop_first() } else { None };
+        match finished {
+            Some((_, directory)) => self.close(&directory).await,
+            None => Ok(()),
         }
     }
 
@@ -203,6 +216,7 @@ impl FileSinkWriter {
     async fn close(&mut self, directory: &str) -> Result<(), ConnectorError> {
         if let Some(part) = self.open.remove(directory) {
             self.active.remove(&part.last_write);
+            self.suspended.remove(&part.last_write);
             let (closed, directories) = part.finish().await?;
             self.closed.push(closed);
             self.unsynced.add(directories);
@@ -219,13 +233,13 @@ impl FileSinkWriter {
         new > 0 && self.active.len() + new > OPEN_PARTS_MAX
     }
 
-    fn keep_waiting(&mut self, batch: &RecordBatch) {
+    pub(super) fn keep_waiting(&mut self, batch: &RecordBatch) {
         self.waiting_bytes += held_bytes(batch);
         self.waiting.push(batch.clone());
     }
 
     /// Writes the waiting rows. A partitioned table concatenates them first, so that each partition gets a long run.
-    async fn pour(&mut self) -> Result<(), ConnectorError> {
+    pub(super) async fn pour(&mut self) -> Result<(), ConnectorError> {
         self.waiting_bytes = 0;
         let mut waiting = std::mem::take(&mut self.waiting).into_iter().peekable();
         while let Some(first) = waiting.next() {
@@ -250,6 +264,12 @@ impl FileSinkWriter {
         Ok(())
     }
 
+    /// How many parts are not finished, and how many of these are closed for a while.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (usize, usize) {
+        (self.open.len(), self.suspended.len())
+    }
+
     /// Splits off everything written so far as a writer of its own; later rows are not part of it.
     fn cut(&mut self) -> Self {
         Self {
@@ -261,6 +281,7 @@ impl FileSinkWriter {
             clock: self.clock.clone(),
             open: std::mem::take(&mut self.open),
             active: std::mem::take(&mut self.active),
+            suspended: std::mem::take(&mut self.suspended),
             writes: self.writes,
             waiting: std::mem::take(&mut self.waiting),
             waiting_bytes: std::mem::take(&mut self.waiting_bytes),

@@ -13,8 +13,14 @@ use thalweg_types::{
     seam::{Spawner, TaskFuture, TaskHandle},
 };
 
-use super::{super::names::PartCommittable, *};
-use crate::{Sealing, SinkCommitter};
+use super::{
+    super::{
+        names::PartCommittable,
+        sink::{FileSinkWriter, SUSPENDED_PARTS_MAX},
+    },
+    *,
+};
+use crate::{AllowedPaths, Sealing, SinkCommitter, location::Location};
 
 pub(super) const JOB: JobId = JobId(3);
 const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
@@ -295,6 +301,25 @@ async fn an_epoch_has_one_file_for_each_of_many_partitions() {
         place.committer().commit(EPOCHS, &committables).await.expect("published");
         assert_eq!(place.visible().await, (0..2100).collect::<Vec<_>>(), "{format}");
     }
+}
+
+#[tokio::test]
+async fn parts_that_are_closed_for_a_while_have_a_bound() {
+    let place = Place::new("json", false, true, &[("sink.compression", "zstd")]);
+    let location = Location::Local(place.path.clone().into(), AllowedPaths::everywhere());
+    let (attempt, seams) = (identity(JOB.0, 1, 0), &place.context.seams);
+    let mut writer = FileSinkWriter::new(&place.spec, &columns(), attempt, &location, seams).expect("a writer");
+    let partitions = i64::try_from(SUSPENDED_PARTS_MAX).expect("few") + 150;
+    let rows = batch_of(0..partitions, |value| Some(value.to_string()));
+    for _ in 0..2 {
+        writer.keep_waiting(&rows);
+        writer.pour().await.expect("written");
+        assert_eq!(writer.parts(), (SUSPENDED_PARTS_MAX + 100, SUSPENDED_PARTS_MAX));
+    }
+    let committables = seal(&mut writer).await;
+    assert_eq!(committables.len(), 2 * rows.num_rows(), "each part was finished before its partition came again");
+    place.committer().commit(EPOCHS, &committables).await.expect("published");
+    assert_eq!(place.visible().await, (0..2 * partitions).map(|row| row / 2).collect::<Vec<_>>());
 }
 
 /// Counts syncs, each in a task of its own.
