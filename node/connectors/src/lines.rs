@@ -66,10 +66,13 @@ pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Refuses a file whose first bytes show that it is not UTF-8 text.
 pub(crate) fn check_text(name: &str, beginning: &[u8]) -> Result<(), ConnectorError> {
     let reason = match beginning {
-        [0x1f, 0x8b, ..] => "it is compressed with gzip",
+        [0x1f, 0x8b, ..] => "it is compressed with gzip: that is read from files whose names end in .gz",
         [b'P', b'A', b'R', b'1', ..] => "it is a Parquet file",
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is text in UTF-16, and only UTF-8 is read",
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd: that is read from files whose names end in .zst",
+        [0xff, 0x06, 0x00, 0x00, b's', b'N', b'a', ..] => {
+            "it is in snappy's framing: that is read from files whose names end in .snappy"
+        }
         _ => return Ok(()),
     };
     Err(ConnectorError::Data { attempted: format!("read {name} as text"), reason: reason.to_owned() })

@@ -1,7 +1,8 @@
 //! Lists a table's files and cuts them into splits, once or again and again.
 //!
 //! Splits are ordered by name, so that every discovery of the same files gives the same splits. Each file is a
-//! sequence; its splits are byte ranges (lines) or runs of row groups (Parquet).
+//! sequence; its splits are byte ranges (lines) or runs of row groups (Parquet). A compressed file of lines is one split, as it
+//! cannot be read from the middle on.
 //!
 //! The files of a watched path are found by its enumerator. A file is read once, up to the length it has when it is found.
 //! So a writer must give a file its name only when the file is complete: write it under a hidden name or elsewhere, then

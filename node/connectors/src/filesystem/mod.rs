@@ -1,7 +1,7 @@
 //! Files of a directory, a glob or an object store as tables.
 //!
 //! ```text
-//! read:   discover.rs --splits--> open --split.rs (lines) | parquet.rs (row groups) | blocks.rs (Avro)--> batches
+//! read:   discover.rs --splits--> open --split.rs (lines, of text.rs) | parquet.rs (row groups) | blocks.rs (Avro)--> batches
 //! write:  sink.rs --hidden part files, durable--> committables --commit.rs--> final names
 //! ```
 //!
@@ -12,6 +12,7 @@
 mod blocks;
 mod commit;
 mod compressed;
+mod decompressed;
 mod discover;
 mod error_files;
 mod listing;
@@ -30,6 +31,7 @@ mod read;
 mod sink;
 mod split;
 mod table;
+mod text;
 mod walk;
 mod whole;
 

@@ -22,6 +22,14 @@ pub(super) enum FilePayload {
         /// Where the next line begins; `None` before the first one is read.
         offset: Option<u64>,
     },
+    /// The lines of a compressed file.
+    Compressed {
+        file: String,
+        /// The length of the file.
+        bytes: u64,
+        /// Where the next line begins in what it is decompressed to; 0: the first one.
+        offset: u64,
+    },
     /// Consecutive row groups.
     RowGroups {
         file: String,
@@ -64,7 +72,7 @@ impl FilePayload {
         let (id, sequence) = match &self {
             Self::Lines { file, start, .. } => (format!("{file}@{start}"), file.clone()),
             Self::RowGroups { file, start, .. } => (format!("{file}#{start}"), file.clone()),
-            Self::Blocks { file, .. } => (format!("{file}@0"), file.clone()),
+            Self::Compressed { file, .. } | Self::Blocks { file, .. } => (format!("{file}@0"), file.clone()),
             Self::Monitor { .. } => (MONITOR_SPLIT.to_owned(), MONITOR_SPLIT.to_owned()),
         };
         Split { id: SplitId(id), sequence, ordinal, payload: self.to_value() }

@@ -8,8 +8,10 @@
 //!
 //! The line that contains `start` belongs to the range before, unless it begins exactly there; the line that contains
 //! `end` is read to its end. So for any cut of a file into ranges, each line is read exactly once.
+//!
+//! A compressed file is one range, whose offsets are those of its text.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use thalweg_types::{
@@ -17,7 +19,7 @@ use thalweg_types::{
     bug::{self, Bug},
 };
 
-use super::{payload::FilePayload, read::OpenFile};
+use super::{payload::FilePayload, text::TextFile};
 use crate::{
     ConnectorError, DeadLetter, Read, SplitReader,
     lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, RECORD_BYTES_MAX, check_text, shown_record},
@@ -57,7 +59,7 @@ struct UnnumberedFault {
 /// Reads one range of a file of lines.
 pub(super) struct LineReader {
     split: Split,
-    file: Arc<OpenFile>,
+    file: TextFile,
     end: u64,
     decoding: LineDecoding,
     buffer: Vec<u8>,
@@ -77,12 +79,13 @@ pub(super) struct LineReader {
     /// The range is read from its beginning, not resumed.
     is_whole: bool,
     has_given: bool,
-    /// The offset of a line with a known number, and the number of lines before it.
+    /// The offset of a line with a known number, and the number of lines before it. In a compressed file that is the buffer's
+    /// first byte: what is before it could only be counted by decompressing it again.
     known_line: (u64, u64),
 }
 
 impl LineReader {
-    pub(super) fn new(split: Split, file: Arc<OpenFile>, range: &LineRange, decoding: LineDecoding) -> Self {
+    pub(super) fn new(split: Split, file: TextFile, range: &LineRange, decoding: LineDecoding) -> Self {
         let (base, skips_first_line) = match range.offset {
             Some(offset) => (offset, bug::is_active(Bug::ReplayOneOff)),
             None => (range.start.saturating_sub(1), range.start > 0),
@@ -123,6 +126,9 @@ impl LineReader {
             return Ok(false);
         }
         self.make_room()?;
+        if self.file.is_compressed() && self.known_line.0 < self.base {
+            self.count_lines(self.base).await?;
+        }
         let at = self.offset(self.filled);
         let to_end = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
         let wanted = to_end.saturating_add(LOOKAHEAD_BYTES).min(self.buffer.len() - self.filled);
@@ -130,8 +136,8 @@ impl LineReader {
         let searched = self.filled;
         self.filled += count;
         if count == 0 {
-            if at < self.end {
-                return Err(shortened(&self.file.name, at, self.end));
+            if at < self.end && !self.file.is_compressed() {
+                return Err(shortened(self.file.name(), at, self.end));
             }
             self.end_of_file();
             return Ok(true);
@@ -145,6 +151,10 @@ impl LineReader {
 
     /// Moves the undecoded bytes to the buffer's front; grows the buffer if a line fills it.
     fn make_room(&mut self) -> Result<(), ConnectorError> {
+        if self.file.is_compressed() && self.known_line.0 == self.base {
+            let dropped = self.offset(self.decoded);
+            self.known_line = (dropped, self.lines_within(dropped));
+        }
         self.buffer.copy_within(self.decoded..self.filled, 0);
         self.base = self.offset(self.decoded);
         self.filled -= self.decoded;
@@ -155,7 +165,7 @@ impl LineReader {
         }
         if self.buffer.len() >= RECORD_BYTES_MAX {
             return Err(ConnectorError::Data {
-                attempted: format!("read {} at byte {}", self.file.name, self.base),
+                attempted: format!("read {} at byte {}", self.file.shown(), self.base),
                 reason: format!("a record is longer than {RECORD_BYTES_MAX} bytes"),
             });
         }
@@ -201,7 +211,7 @@ impl LineReader {
 
     fn check_beginning(&mut self) -> Result<(), ConnectorError> {
         let start = &self.buffer[..self.filled];
-        check_text(&self.file.name, start)?;
+        check_text(&self.file.shown(), start)?;
         if start.starts_with(BYTE_ORDER_MARK) {
             self.decoded = BYTE_ORDER_MARK.len();
             self.complete = BYTE_ORDER_MARK.len();
@@ -238,7 +248,7 @@ impl LineReader {
         while let Some(offset) = self.faults.front().map(|fault| fault.offset) {
             let line = self.lines_before(offset).await? + 1;
             let Some(fault) = self.faults.pop_front() else { break };
-            let position = format!("{}:{line}", self.file.name);
+            let position = format!("{}:{line}", self.file.name());
             if !self.decoding.keeps_dead_letters {
                 return Err(ConnectorError::Record { position, reason: fault.reason });
             }
@@ -247,20 +257,35 @@ impl LineReader {
         Ok(())
     }
 
-    /// How many lines end before an offset. Reads the file again, so that only malformed records pay for line numbers.
+    /// How many lines end before an offset that is in the buffer.
     async fn lines_before(&mut self, offset: u64) -> Result<u64, ConnectorError> {
+        if self.file.is_compressed() {
+            return Ok(self.lines_within(offset));
+        }
+        self.count_lines(offset).await?;
+        Ok(self.known_line.1)
+    }
+
+    /// The same, if the number of the buffer's first line is known.
+    fn lines_within(&self, offset: u64) -> u64 {
+        let before = &self.buffer[..self.index(offset)];
+        self.known_line.1 + memchr::memchr_iter(b'\n', before).count() as u64
+    }
+
+    /// Counts the lines before an offset. Reads the file again, so that only malformed records pay for line numbers.
+    async fn count_lines(&mut self, offset: u64) -> Result<(), ConnectorError> {
         let mut block = vec![0; self.file.block_bytes()];
         while self.known_line.0 < offset {
             let (at, lines) = self.known_line;
             let wanted = usize::try_from(offset - at).unwrap_or(usize::MAX).min(block.len());
             let count = self.file.read_at(at, &mut block[..wanted]).await?;
             if count == 0 {
-                break;
+                return Err(shortened(&self.file.shown(), at, offset));
             }
             let ended = memchr::memchr_iter(b'\n', &block[..count]).count();
             self.known_line = (at + count as u64, lines + ended as u64);
         }
-        Ok(self.known_line.1)
+        Ok(())
     }
 
     /// Whether the decoded, unreturned bytes are as many as a batch should take.
@@ -273,15 +298,22 @@ impl LineReader {
         if !self.is_whole || !self.has_given {
             return;
         }
-        let Ok(FilePayload::Lines { file, start, end, .. }) = FilePayload::of(&self.split) else { return };
-        let is_all = start == 0 && end >= self.file.bytes;
-        let input = if is_all { file } else { format!("{file} from byte {start} to {end}") };
+        let input = match FilePayload::of(&self.split) {
+            Ok(FilePayload::Lines { file, start, end, .. }) => match self.file.bytes() {
+                Some(bytes) if start > 0 || end < bytes => format!("{file} from byte {start} to {end}"),
+                Some(_) | None => file,
+            },
+            Ok(FilePayload::Compressed { file, .. }) => file,
+            Ok(FilePayload::RowGroups { .. } | FilePayload::Blocks { .. } | FilePayload::Monitor { .. }) | Err(_) => {
+                return;
+            }
+        };
         self.decoding.notices.tell_absent(self.decoding.decoder.absent(), &input);
     }
 
     fn emit(&mut self) -> Result<Read, ConnectorError> {
         let batch = self.decoding.decoder.finish().map_err(|error| ConnectorError::Data {
-            attempted: format!("build a batch from {}", self.file.name),
+            attempted: format!("build a batch from {}", self.file.name()),
             reason: error.to_string(),
         })?;
         self.given = self.offset(self.decoded);
@@ -314,11 +346,20 @@ impl SplitReader for LineReader {
 
     fn position(&self) -> Split {
         let mut split = self.split.clone();
-        if let Ok(FilePayload::Lines { file, start, end, .. }) = FilePayload::of(&split) {
-            // Before anything is returned, a later reader must still find the first line that starts in the range.
-            let offset = (self.given > start || start == 0).then_some(self.given);
-            split.payload = FilePayload::Lines { file, start, end, offset }.to_value();
-        }
+        let payload = match FilePayload::of(&split) {
+            Ok(FilePayload::Lines { file, start, end, .. }) => {
+                // Before anything is returned, a later reader must still find the first line that starts in the range.
+                let offset = (self.given > start || start == 0).then_some(self.given);
+                FilePayload::Lines { file, start, end, offset }
+            }
+            Ok(FilePayload::Compressed { file, bytes, .. }) => {
+                FilePayload::Compressed { file, bytes, offset: self.given }
+            }
+            Ok(FilePayload::RowGroups { .. } | FilePayload::Blocks { .. } | FilePayload::Monitor { .. }) | Err(_) => {
+                return split;
+            }
+        };
+        split.payload = payload.to_value();
         split
     }
 }

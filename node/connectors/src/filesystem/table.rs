@@ -10,10 +10,13 @@ use thalweg_types::{
 
 use super::{
     blocks::{BlockDecoding, BlockPlace, BlockReader},
+    compressed::Compression,
+    decompressed::Decompressed,
     listing::Files,
     payload::FilePayload,
     read::OpenFile,
     split::{LineDecoding, LineRange, LineReader},
+    text::TextFile,
 };
 use crate::{
     ConnectorError, DecodingShare, SplitReader,
@@ -123,6 +126,10 @@ impl FileTable {
                 return Ok(vec![FilePayload::Blocks { file: name(), bytes: file.bytes, block: 0, record: 0 }]);
             }
         };
+        if Compression::of_file(&file.name).is_some() {
+            let whole = FilePayload::Compressed { file: name(), bytes: file.bytes, offset: 0 };
+            return Ok(if file.bytes == 0 { Vec::new() } else { vec![whole] });
+        }
         let split_bytes = if lines.spans_lines() { u64::MAX } else { self.split_bytes };
         let count = file.bytes.div_ceil(split_bytes);
         Ok((0..count)
@@ -138,21 +145,17 @@ impl FileTable {
     pub(super) async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
         match FilePayload::of(split)? {
             FilePayload::Lines { file, start, end, offset } => {
-                let file = Arc::new(OpenFile::open(&self.files.location, &file, end).await?);
-                let mut range = LineRange { start, end, offset };
-                let Pieces::Lines(lines) = &self.pieces else {
-                    return Err(ConnectorError::Data {
-                        attempted: format!("open split {}", split.id),
-                        reason: "its position is one of lines, and the table's format has none".to_owned(),
-                    });
+                let file = OpenFile::open(&self.files.location, &file, end).await?;
+                self.open_lines(split, TextFile::Plain(file), LineRange { start, end, offset }).await
+            }
+            FilePayload::Compressed { file, bytes, offset } => {
+                let Some(compression) = Compression::of_file(&file) else {
+                    return Err(not_opened(split, "its position is one of a compressed file, and its name is of none"));
                 };
-                let decoding = LineDecoding {
-                    decoder: decoder(lines.as_ref(), &file, &mut range).await?,
-                    batch_rows: self.batch_rows,
-                    keeps_dead_letters: self.keeps_dead_letters,
-                    notices: self.notices.clone(),
-                };
-                Ok(Box::new(LineReader::new(split.clone(), file, &range, decoding)))
+                let file = OpenFile::open(&self.files.location, &file, bytes).await?;
+                let file = TextFile::Compressed(Box::new(Decompressed::new(file, bytes, compression)?));
+                let range = LineRange { start: 0, end: u64::MAX, offset: (offset > 0).then_some(offset) };
+                self.open_lines(split, file, range).await
             }
             FilePayload::RowGroups { file, end, group, row, .. } => {
                 let table = ParquetTable {
@@ -176,33 +179,62 @@ impl FileTable {
                 };
                 Ok(Box::new(BlockReader::open(split.clone(), (file, bytes), place, decoding).await?))
             }
-            FilePayload::Monitor { .. } => Err(ConnectorError::Data {
-                attempted: format!("open split {}", split.id),
-                reason: "it looked for new files, which is the enumerator's work".to_owned(),
-            }),
+            FilePayload::Monitor { .. } => {
+                Err(not_opened(split, "it looked for new files, which is the enumerator's work"))
+            }
         }
     }
+
+    async fn open_lines(
+        &self,
+        split: &Split,
+        mut file: TextFile,
+        mut range: LineRange,
+    ) -> Result<Box<dyn SplitReader>, ConnectorError> {
+        let Pieces::Lines(lines) = &self.pieces else {
+            return Err(not_opened(split, "its position is one of lines, and the table's format has none"));
+        };
+        let decoding = LineDecoding {
+            decoder: decoder(lines.as_ref(), &mut file, &mut range).await?,
+            batch_rows: self.batch_rows,
+            keeps_dead_letters: self.keeps_dead_letters,
+            notices: self.notices.clone(),
+        };
+        Ok(Box::new(LineReader::new(split.clone(), file, &range, decoding)))
+    }
+}
+
+fn not_opened(split: &Split, reason: &str) -> ConnectorError {
+    ConnectorError::Data { attempted: format!("open split {}", split.id), reason: reason.to_owned() }
 }
 
 /// A decoder for a range of a file. Moves the start of the first range behind the header, if there is one.
 async fn decoder(
     lines: &dyn LineFormat,
-    file: &OpenFile,
+    file: &mut TextFile,
     range: &mut LineRange,
 ) -> Result<Box<dyn LineDecoder>, ConnectorError> {
     if !lines.has_header() {
-        return lines.decoder(&file.name, None);
+        return lines.decoder(file.name(), None);
     }
     let mut block = vec![0; file.block_bytes()];
-    let count = file.read_at(0, &mut block).await?;
+    let (mut count, mut line_feed) = (0, None);
+    while line_feed.is_none() && count < block.len() {
+        let more = file.read_at(count as u64, &mut block[count..]).await?;
+        line_feed = memchr::memchr(b'\n', &block[count..count + more]).map(|at| count + at);
+        count += more;
+        if more == 0 {
+            break;
+        }
+    }
     if count == 0 {
         // An empty file has no records and needs no header.
-        return lines.decoder(&file.name, None);
+        return lines.decoder(file.name(), None);
     }
-    check_text(&file.name, &block[..count])?;
-    let end = memchr::memchr(b'\n', &block[..count]).map_or(count, |at| at + 1);
+    check_text(&file.shown(), &block[..count])?;
+    let end = line_feed.map_or(count, |at| at + 1);
     if range.start == 0 && range.offset.is_none_or(|offset| offset == 0) {
         range.offset = Some(end as u64);
     }
-    lines.decoder(&file.name, Some(&block[..end]))
+    lines.decoder(file.name(), Some(&block[..end]))
 }

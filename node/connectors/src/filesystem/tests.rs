@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod avro;
+mod compressed;
 mod confined;
 mod delivery;
 mod epochs;

@@ -36,11 +36,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
         input: Input::Files { path: "path" },
         splits: Splits::FoundWith(MONITOR_INTERVAL),
         ends: Ends::Without(MONITOR_INTERVAL),
-        rules: &[Rule::Fixed {
-            option: COMPRESSION,
-            value: "none",
-            reason: "compressed files of lines can be written only",
-        }],
+        rules: &[],
     }),
     sink: Some(SinkSpec {
         delivery: Delivers::Always(Delivery::ExactlyOnce),
@@ -75,7 +71,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "source.split-size",
             OptionType::Bytes,
             "32 MiB",
-            "Files larger than this are read as several splits; a Parquet file is cut between row groups only.",
+            "Files larger than this are read as several splits; a Parquet file is cut between row groups only, and a compressed file of lines not at all.",
         ),
         option(
             "sink.rolling-policy.file-size",
@@ -111,7 +107,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             COMPRESSION,
             OptionType::OneOf(&["none", "gzip", "zstd", "snappy"]),
             "none",
-            "How files of lines are compressed: .gz, .zst, or .snappy in snappy's framing format. For json and csv; such files are not read. parquet and avro have options of their own.",
+            "How files of lines are compressed: .gz, .zst, or .snappy in snappy's framing format. For json and csv, which are read by these names whatever is set here. parquet and avro have options of their own.",
         ),
         option(
             AUTO_COMPACTION,

@@ -16,15 +16,6 @@ pub enum Rule {
         /// The other one.
         other: &'static str,
     },
-    /// An option has this value alone.
-    Fixed {
-        /// The option.
-        option: &'static str,
-        /// The value.
-        value: &'static str,
-        /// Why.
-        reason: &'static str,
-    },
     /// Unless an option has a value, another one has one of these.
     Beside {
         /// The option.
@@ -88,10 +79,6 @@ impl Rule {
                 let by_default = if is_set(option) { "" } else { ", the default," };
                 Some(format!("'{option}' = '{value}'{by_default} needs '{other}'"))
             }
-            Self::Fixed { option, value, reason } => {
-                let given = table.option(option).filter(|given| *given != value)?;
-                Some(format!("'{option}' = '{given}': {reason}"))
-            }
             Self::Beside { option, unless, other, values } => {
                 let given = table.option(option).filter(|given| *given != unless)?;
                 let fits = table.option(other).is_some_and(|other| values.contains(&other));
@@ -138,9 +125,6 @@ mod tests {
         );
         assert_eq!(group.broken_by(&table(&["properties.group.id"])), None);
         assert_eq!(group.broken_by(&table(&["scan.startup.mode"])), None);
-        let fixed = Rule::Fixed { option: "a", value: "none", reason: "no" };
-        assert_eq!(fixed.broken_by(&table(&["a"])).as_deref(), Some("'a' = 'x': no"));
-        assert_eq!(fixed.broken_by(&table(&["b"])), None);
         let beside = |values| Rule::Beside { option: "a", unless: "none", other: "b", values };
         assert_eq!(
             beside(&["y", "z"]).broken_by(&table(&["a", "b"])).as_deref(),

@@ -25,7 +25,7 @@ fn the_catalog_is_sound() {
                     assert_eq!(spec.refuses(value), None, "{option}");
                     knows(other);
                 }
-                Rule::Fixed { option: key, value, .. } | Rule::Beside { option: key, unless: value, .. } => {
+                Rule::Beside { option: key, unless: value, .. } => {
                     let option = spec.options.iter().find(|option| option.key == *key).expect("it is an option");
                     assert_eq!(option.refuses(value), None, "{key}");
                 }

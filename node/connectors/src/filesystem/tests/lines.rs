@@ -7,6 +7,7 @@ use crate::filesystem::{
     payload::FilePayload,
     read::OpenFile,
     split::{LineDecoding, LineRange, LineReader},
+    text::TextFile,
 };
 use crate::{Read, SplitReader as _, json::JsonDecoder, location::Location, testing::Given};
 
@@ -22,7 +23,7 @@ async fn read_in_ranges(name: &str, bytes: u64, range_bytes: u64, block_bytes: u
             let decoder = Box::new(JsonDecoder::new(numbers()).expect("a readable schema"));
             let format = LineDecoding { decoder, batch_rows: 3, keeps_dead_letters: true, notices: Default::default() };
             let split = FilePayload::Lines { file: name.to_owned(), start, end, offset }.into_split(0);
-            let mut reader = LineReader::new(split, Arc::new(file), &LineRange { start, end, offset }, format);
+            let mut reader = LineReader::new(split, TextFile::Plain(file), &LineRange { start, end, offset }, format);
             let Read::Records { batch, dead_letters } = reader.next().await.expect("readable") else { break };
             given.batches.push(batch);
             given.letters.extend(dead_letters);
@@ -166,7 +167,8 @@ async fn files_that_are_no_text_are_told_of() {
     let source = table(&context, &name, "json", &[], numbers()).expect("a table");
     assert_eq!(error_of(&*source).await, format!("could not find {name}: no such file"));
     fs::write(&file, b"\x1f\x8b\x08\0\0\0").expect("written");
-    assert_eq!(error_of(&*source).await, format!("could not read {name} as text: it is compressed with gzip"));
+    let expected = "it is compressed with gzip: that is read from files whose names end in .gz";
+    assert_eq!(error_of(&*source).await, format!("could not read {name} as text: {expected}"));
     fs::write(&file, b"\0\xff\xfe\n").expect("written");
     assert!(error_of(&*source).await.starts_with(&format!("{name}:1: expected '{{', found ")));
 }

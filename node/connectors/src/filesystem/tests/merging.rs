@@ -21,7 +21,6 @@ use serde_json::Value;
 use thalweg_types::{Attempt, CheckpointId};
 
 use super::{
-    super::compressed::{Compression, tests::decompress},
     epochs::{JOB, Place, batch_of, columns, text},
     *,
 };
@@ -76,11 +75,9 @@ async fn merged_files_are_about_as_large_as_the_table_says() {
 
 #[tokio::test]
 async fn compressed_parts_are_merged_as_they_are() {
-    for (name, extension, compression) in [
-        ("gzip", "json.gz", Compression::Gzip),
-        ("zstd", "json.zst", Compression::Zstd),
-        ("snappy", "csv.snappy", Compression::Snappy),
-    ] {
+    for (name, extension) in
+        [("gzip", "json.gz"), ("zstd", "json.zst"), ("snappy", "csv.snappy"), ("gzip", "csv.gz"), ("zstd", "csv.zst")]
+    {
         let format = extension.split('.').next().expect("a format");
         for merges in [false, true] {
             let options = [("sink.compression", name), ("auto-compaction", if merges { "true" } else { "false" })];
@@ -89,16 +86,9 @@ async fn compressed_parts_are_merged_as_they_are() {
             place.committer().commit(EPOCHS, &prepared).await.expect("published");
             let files = place.files().await;
             assert_eq!(files.len(), if merges { 1 } else { 6 });
-            let mut lines = 0;
-            for file in &files {
-                assert!(file.ends_with(&format!(".{extension}")), "{file}");
-                let bytes = fs::read(std::path::Path::new(&place.path).join(file)).expect("readable");
-                let text = String::from_utf8(decompress(compression, &bytes)).expect("text");
-                let headers = text.lines().filter(|line| *line == "a,p").count();
-                assert_eq!(headers, usize::from(format == "csv"), "one header");
-                lines += text.lines().count() - headers;
-            }
-            assert_eq!(lines as i64, rows, "{name}");
+            assert!(files.iter().all(|file| file.ends_with(&format!(".{extension}"))), "{files:?}");
+            // A second header would be no row.
+            assert_eq!(place.visible().await, (0..rows).collect::<Vec<_>>(), "{extension}");
         }
     }
 }
