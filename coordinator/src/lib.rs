@@ -19,7 +19,6 @@
 //! means (`sql`).
 
 mod cluster;
-mod compute;
 mod config;
 mod coordinator;
 mod front;

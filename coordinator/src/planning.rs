@@ -12,14 +12,11 @@ use thalweg_cluster_state::JobSpec;
 use thalweg_types::{
     JobGraph,
     client::{JobSubmission, check_length},
-    seam::Seams,
+    seam::{Seams, on_compute},
     settings::{JobSettings, settings_of_restart},
 };
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::compute::on_compute;
-
 /// Why a script was not planned.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum PlanError {

@@ -18,7 +18,6 @@
 //! - `spans` are what is traced.
 //! - `metrics` says what is told to those who monitor the node.
 
-mod compute;
 mod config;
 mod directory;
 mod engine;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use thalweg_cluster_state::{Command, JobRecord};
-use thalweg_types::{JobId, client::JobRestart};
+use thalweg_types::{JobId, client::JobRestart, seam::on_compute};
 use tonic::Status;
 
 use super::{service::ClusterService, spans};
@@ -23,7 +23,7 @@ impl ClusterService {
         let (unix_time, checkpoints) = (self.seams.clock.unix_time(), self.checkpoints_url.clone());
         spans::name_job(job);
         self.leader.note_submission(request.clone(), thalweg_trace::current());
-        let command = crate::compute::on_compute(&self.seams, "encode a job", move || {
+        let command = on_compute(&self.seams, "encode a job", move || {
             let spec = Arc::new(planning::restarted(&before, &settings, &checkpoints)?);
             Ok(Command::RestartJob { request, job, spec }.to_bytes(unix_time))
         });

@@ -26,7 +26,7 @@ use thalweg_types::{
         SCRIPT_BYTES_MAX, SubmittedJob,
     },
     job::{CheckpointOverview, JobOverview},
-    seam::Seams,
+    seam::{Seams, on_compute},
 };
 use tonic::{Request, Response, Status};
 
@@ -36,7 +36,6 @@ use self::{
 };
 use super::spans;
 use crate::{
-    compute::on_compute,
     leader::{Claim, LeaderHandle},
     machine::Machine,
     overview::{self, ReaderPlace, TablePlace},

@@ -14,7 +14,7 @@ use thalweg_types::{
     Attempt, ClusterId, Incarnation, JobGraph, JobId, NodeId, SubtaskId, Term,
     job::{CheckpointOverview, Failure, FailureKind, SubtaskMetrics},
     node::{NodeRegistration, NodeState},
-    seam::Seams,
+    seam::{Seams, on_compute},
     session::{Action, CoordinatorMessage, NodeMessage, Order, Report, ReportBody, SubtaskReport},
 };
 use tokio::sync::mpsc;
@@ -27,7 +27,7 @@ use super::{
     observe::Observer,
     store::{self, Stored, Work},
 };
-use crate::{compute::on_compute, config::LeaderConfig, machine::Machine, overview::JobMemory};
+use crate::{config::LeaderConfig, machine::Machine, overview::JobMemory};
 
 /// Who waits for a proposal's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,7 +36,7 @@ use thalweg_proto::{
 use thalweg_types::{
     ENGINE_VERSION, NodeId,
     node::NodeRegistration,
-    seam::Seams,
+    seam::{Seams, on_compute},
     session::{Action, CoordinatorMessage, NodeMessage},
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -44,7 +44,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use crate::{
-    compute::on_compute,
     leader::{LeaderHandle, SessionId},
     machine::Machine,
 };

@@ -9,7 +9,11 @@ use std::{
 use futures::future::join_all;
 use thalweg_proto::network::Network;
 use thalweg_runtime::{QueryableTables, TableAnswer, TableRefusal, TableRequest, merge_answers};
-use thalweg_types::{NodeId, seam::Seams, text::with_causes};
+use thalweg_types::{
+    NodeId,
+    seam::{Seams, on_compute},
+    text::with_causes,
+};
 use tokio::{sync::Semaphore, time};
 
 use super::{
@@ -17,7 +21,6 @@ use super::{
     request::Asked,
     rpc::{AskError, Peers, TablePlace},
 };
-use crate::compute::on_compute;
 
 /// How long a node may take to answer.
 const NODE_WITHIN: Duration = Duration::from_secs(3);

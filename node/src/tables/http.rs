@@ -22,14 +22,13 @@ use axum::{
 };
 use thalweg_connectors::rows_as_json;
 use thalweg_runtime::TableAnswer;
-use thalweg_types::connector::ASKED_BELOW;
+use thalweg_types::{connector::ASKED_BELOW, seam::on_compute};
 use tower::ServiceExt as _;
 
 use super::{
     ask::{Asker, Refusal},
     request::{Asked, URL_BYTES_MAX},
 };
-use crate::compute::on_compute;
 
 const RETRY_AFTER_SECONDS: &str = "1";
 /// The most bytes of an answer, unless it is of one row.

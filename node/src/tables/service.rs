@@ -9,11 +9,14 @@ use thalweg_proto::{
     },
 };
 use thalweg_runtime::{QueryableTables, TableRefusal, TableRequest};
-use thalweg_types::{Attempt, JobId, seam::Seams, text::with_causes};
+use thalweg_types::{
+    Attempt, JobId,
+    seam::{Seams, on_compute},
+    text::with_causes,
+};
 use tonic::{Request, Response, Status};
 
 use super::{request::ROWS_MAX, rpc::encode};
-use crate::compute::on_compute;
 
 /// The most bytes of a request: more than a URL has.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
