@@ -28,6 +28,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     config::{self, EMBEDDED_CHECKPOINT_INTERVAL},
+    follow,
     http::{self, Probes},
     output::say,
     seams::{Surroundings, cores, default_slots},
@@ -225,13 +226,22 @@ impl EmbeddedCluster {
 
     /// Stops the nodes, which leave the cluster first, and then the coordinator. Without a data directory nobody
     /// could clean up later, so all jobs end first: complete checkpoints are published and the rest is removed. This
-    /// wait ends after `SETTLED_WITHIN`, or at another signal to end.
+    /// wait ends after `SETTLED_WITHIN`, or at a signal to end.
     pub async fn shutdown(self) {
+        self.shut_down(false).await;
+    }
+
+    /// As `shutdown`, after what the user perhaps has interrupted: then a long wait is told, and what ends it.
+    pub async fn shutdown_after<T>(self, result: &Result<T>) {
+        self.shut_down(follow::was_interrupted(result)).await;
+    }
+
+    async fn shut_down(self, is_interrupted: bool) {
         if self.temporary.is_some() {
             tokio::select! {
                 biased;
                 Ok(()) = signals::until_asked_to_end() => {}
-                () = tell_of_settling() => {}
+                () = tell_of_settling(), if is_interrupted => {}
                 settled = timeout(SETTLED_WITHIN, self.settle()) => match settled {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "could not end the jobs"),
@@ -326,7 +336,7 @@ async fn metrics_of(parts: Parts, mut families: Families) -> Families {
     families
 }
 
-/// Tells the user what the process still does after it was asked to end. Never returns.
+/// Tells the user who has interrupted it what the process still does. Never returns.
 async fn tell_of_settling() {
     sleep(SETTLED_SOON).await;
     say("note: what was written and not published is being removed; interrupt again to leave it where it is");

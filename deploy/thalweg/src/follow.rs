@@ -113,6 +113,12 @@ pub async fn interrupt(client: &Client, job: JobId) -> anyhow::Error {
     }
 }
 
+/// Whether it was the user who ended what gave this result.
+pub fn was_interrupted<T>(result: &Result<T>) -> bool {
+    let error = result.as_ref().err().and_then(|error| error.downcast_ref::<JobError>());
+    error.is_some_and(|error| matches!(error, JobError::Interrupted { .. }))
+}
+
 /// Turns the error of a closed output (`| head`) into success, unless the job also writes elsewhere.
 ///
 /// # Errors
@@ -332,6 +338,15 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn an_interrupt_is_told_from_other_ends() {
+        let by_user: Result<()> = Err(anyhow::Error::from(JobError::Interrupted { job: JobId(1) }).context("no rows"));
+        assert!(was_interrupted(&by_user));
+        let status = JobStatus::Cancelled;
+        assert!(!was_interrupted::<()>(&Err(JobError::Ended { job: JobId(1), status }.into())));
+        assert!(!was_interrupted(&Ok(())));
+    }
 
     #[test]
     fn each_failure_that_leads_to_another_attempt_is_told_once() {

@@ -52,7 +52,7 @@ pub(super) async fn run(args: DemoArgs, format: OutputFormat) -> Result<()> {
     let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, ..EmbeddedOptions::default() };
     let cluster = EmbeddedCluster::start(options).await?;
     let shown = show(&cluster, &data, settings, format).await;
-    cluster.shutdown().await;
+    cluster.shutdown_after(&shown).await;
     shown
 }
 

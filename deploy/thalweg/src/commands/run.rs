@@ -40,6 +40,6 @@ pub(super) async fn run(args: RunArgs, format: OutputFormat) -> Result<()> {
         () = cluster.output().unwanted() => Err(OutputError::unwanted().into()),
         result = followed => result,
     };
-    cluster.shutdown().await;
+    cluster.shutdown_after(&result).await;
     follow::forgive_enough(result, &script)
 }

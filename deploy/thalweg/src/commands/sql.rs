@@ -59,7 +59,7 @@ pub(super) async fn run(args: SqlArgs, format: OutputFormat, remote: &Remote) ->
     options.secrets = config::secrets("sql", args.secrets, &options.allowed)?;
     let cluster = EmbeddedCluster::start(options).await?;
     let result = Shell::new(cluster.client().clone(), cluster.seams(), format).run().await;
-    cluster.shutdown().await;
+    cluster.shutdown_after(&result).await;
     result
 }
 
