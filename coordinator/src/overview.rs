@@ -14,6 +14,9 @@ use thalweg_types::{
     node::NodeState,
 };
 
+/// At how many nodes a table is named that all nodes answer for.
+const ADDRESSES_TOLD: usize = 4;
+
 /// What a leader remembers of a job's last attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct JobMemory {
@@ -75,6 +78,7 @@ pub(crate) fn summary(job: JobId, record: &JobRecord) -> JobOverview {
         sql: String::new(),
         plan: String::new(),
         ingest_urls: Vec::new(),
+        asked_urls: Vec::new(),
         submitted_ms: record.submitted_ms,
         ended_ms: record.ended_ms,
     }
@@ -169,9 +173,42 @@ pub(crate) fn ingest_urls(record: &JobRecord, state: &ClusterState) -> Vec<Strin
     taking.map(|path| format!("http://{address}/{path}")).collect()
 }
 
+/// The URLs at which a job's tables are asked for their newest rows now. Every node that has an HTTP address answers for all of a
+/// table, so some of them are named.
+pub(crate) fn asked_urls(record: &JobRecord, state: &ClusterState) -> Vec<String> {
+    let tables = record.spec.ingest_paths.iter().filter_map(|path| path.strip_prefix(ASKED_BELOW));
+    if !is_live(record) {
+        return Vec::new();
+    }
+    let addresses = addresses(state);
+    let of_table = |table| {
+        let path = format!("{ASKED_BELOW}{}", in_url(table));
+        addresses.iter().map(move |address| format!("http://{address}{path}"))
+    };
+    tables.flat_map(of_table).collect()
+}
+
+/// HTTP addresses of some nodes.
+fn addresses(state: &ClusterState) -> Vec<&str> {
+    let alive = state.nodes().values().filter(|node| node.state == NodeState::Alive);
+    let addresses = alive.map(|node| node.registration.http_address.as_str()).filter(|address| !address.is_empty());
+    addresses.take(ADDRESSES_TOLD).collect()
+}
+
+/// A name as a part of a URL's path.
+fn in_url(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    name.bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+fn is_live(record: &JobRecord) -> bool {
+    matches!(record.status, JobStatus::Deploying | JobStatus::Running)
+}
+
 fn ingest_address(record: &JobRecord, state: &ClusterState) -> Option<String> {
-    let live = matches!(record.status, JobStatus::Deploying | JobStatus::Running);
-    let first = *record.attempt.as_ref().filter(|_| live)?.plan.assignment.slices.first()?;
+    let first = *record.attempt.as_ref().filter(|_| is_live(record))?.plan.assignment.slices.first()?;
     let address = &state.node(first)?.registration.http_address;
     (!address.is_empty()).then(|| address.clone())
 }
@@ -248,3 +285,6 @@ fn state_word(status: JobStatus, subtask: SubtaskId, node: NodeId, memory: &JobM
         JobStatus::Created | JobStatus::Cancelled => "unknown",
     }
 }
+
+#[cfg(test)]
+mod tests;

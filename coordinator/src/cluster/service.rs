@@ -206,6 +206,7 @@ impl ClusterService {
         let mut job = overview::details(job, record, &graph, plan, &memory);
         job.failure = job.failure.or_else(|| self.consensus.peek(|machine| overview::waiting(record, machine.state())));
         job.ingest_urls = self.consensus.peek(|machine| overview::ingest_urls(record, machine.state()));
+        job.asked_urls = self.consensus.peek(|machine| overview::asked_urls(record, machine.state()));
         Ok(JobAnswer { job, revision: record.revision })
     }
 

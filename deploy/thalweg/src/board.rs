@@ -267,6 +267,7 @@ mod tests {
             sql: String::new(),
             plan: String::new(),
             ingest_urls: Vec::new(),
+            asked_urls: Vec::new(),
             submitted_ms: 0,
             ended_ms: 0,
         }

@@ -173,6 +173,10 @@ fn every_node_answers_for_the_whole_table_through_the_death_of_one() {
     put(&input, 1);
     wait_until("all rows", || (rows(&nodes[0], "")?.len() == CATEGORIES.len() * PLACES).then_some(()));
     check_answers(&nodes, 1);
+    assert_eq!(
+        shown(&coordinator)["asked_urls"],
+        json!(nodes.each_ref().map(|node| format!("http://{node}/tables/recommendations")))
+    );
     check_refusals(&nodes[0]);
     check_refusals(&nodes[1]);
     // Files that are found together are read side by side, so the first must never be read again beside the second.

@@ -91,6 +91,7 @@ impl From<JobOverview> for v1::Job {
             sql: job.sql,
             plan: job.plan,
             ingest_urls: job.ingest_urls,
+            asked_urls: job.asked_urls,
             submitted_ms: job.submitted_ms,
             ended_ms: job.ended_ms,
         }
@@ -121,6 +122,7 @@ impl TryFrom<v1::Job> for JobOverview {
             sql: wire.sql,
             plan: wire.plan,
             ingest_urls: wire.ingest_urls,
+            asked_urls: wire.asked_urls,
             submitted_ms: wire.submitted_ms,
             ended_ms: wire.ended_ms,
         })
@@ -263,6 +265,7 @@ mod tests {
             sql: "s".to_owned(),
             plan: "p".to_owned(),
             ingest_urls: vec!["http://a:1/b".to_owned()],
+            asked_urls: vec!["http://a:1/tables/t".to_owned()],
             submitted_ms: 12,
             ended_ms: 13,
         };

@@ -282,6 +282,9 @@ pub struct JobOverview {
     /// The URLs where its tables take POSTed records now.
     #[serde(default)]
     pub ingest_urls: Vec<String>,
+    /// The URLs where its tables are asked for their newest rows now, of each at some nodes.
+    #[serde(default)]
+    pub asked_urls: Vec<String>,
     /// When it was submitted, in milliseconds since the Unix epoch; 0: not known.
     #[serde(default)]
     pub submitted_ms: u64,

@@ -136,6 +136,9 @@ fn about(job: &JobOverview, now: Duration, columns: usize) -> String {
     for url in &job.ingest_urls {
         text.push_str(&format!("\nrecords: POST to {url}\n"));
     }
+    for url in &job.asked_urls {
+        text.push_str(&format!("\nnewest rows: GET {url}\n"));
+    }
     text.push_str(&checkpoints_text(&job.checkpoints));
     text.push_str(&format!("\n{}\n\n", job.plan.trim_end()));
     let mut chains: Vec<(u32, &str)> = job.subtasks.iter().map(|one| (one.chain, one.name.as_str())).collect();

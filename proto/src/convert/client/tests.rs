@@ -52,6 +52,7 @@ fn overview() -> JobOverview {
         sql: "SELECT 1".to_owned(),
         plan: "source".to_owned(),
         ingest_urls: Vec::new(),
+        asked_urls: Vec::new(),
         submitted_ms: 0,
         ended_ms: 0,
     }
