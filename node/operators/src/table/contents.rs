@@ -19,6 +19,7 @@ use thalweg_flow::is_routable;
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
 use thalweg_types::Watermark;
 
+use super::row_bytes;
 use crate::{
     OperatorError,
     compact::with_own_text,
@@ -58,6 +59,29 @@ struct Stored {
     bytes: usize,
     /// As it was handed over, until its times change.
     frozen: Option<StateBatch>,
+}
+
+/// Where the rows of an answer are. Batches never change, so the rows stay what they were.
+#[derive(Debug)]
+pub(super) struct Picked {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    /// Index in `batches` and row.
+    pub(super) places: Vec<(usize, usize)>,
+    /// Whether rows follow that were left out.
+    pub(super) more: bool,
+}
+
+impl Picked {
+    /// Copies the rows together.
+    pub(super) fn rows(&self) -> Result<RecordBatch, OperatorError> {
+        if self.places.is_empty() {
+            return Ok(RecordBatch::new_empty(self.schema.clone()));
+        }
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
+        let rows = interleave_record_batch(&batches, &self.places).map_err(arrow_error("put asked rows together"))?;
+        Ok(with_own_text(&rows))
+    }
 }
 
 /// The rows of a table, by key.
@@ -226,23 +250,27 @@ impl Contents {
         Ok(())
     }
 
-    /// The first rows whose keys begin with `beginning`, in the order of the keys: at most `limit`. And whether there are more.
-    pub(super) fn find(&self, beginning: &[u8], limit: usize) -> Result<(RecordBatch, bool), OperatorError> {
+    /// The first rows whose keys begin with `beginning`, in the order of the keys: at most `limit`, and no more than fit in
+    /// `bytes_max` unless it is one. Nothing is copied yet.
+    pub(super) fn pick(&self, beginning: &[u8], limit: usize, bytes_max: usize) -> Picked {
         let range = self.index.range::<[u8], _>((Bound::Included(beginning), Bound::Unbounded));
-        let mut found = range.take_while(|(key, _)| key.starts_with(beginning)).map(|(_, spot)| *spot);
-        let spots: Vec<Spot> = found.by_ref().take(limit).collect();
-        let mut numbers: BTreeMap<u64, usize> = spots.iter().map(|spot| (spot.batch, 0)).collect();
-        let mut batches = Vec::with_capacity(numbers.len());
-        for (number, at) in &mut numbers {
-            *at = batches.len();
-            batches.extend(self.batches.get(number).map(|stored| &stored.rows));
+        let found = range.take_while(|(key, _)| key.starts_with(beginning)).map(|(_, spot)| *spot);
+        let mut picked = Picked { schema: self.schema.clone(), batches: Vec::new(), places: Vec::new(), more: false };
+        let (mut bytes, mut numbers) = (0, BTreeMap::new());
+        for Spot { batch, row } in found {
+            let Some(Stored { rows, .. }) = self.batches.get(&batch) else { continue };
+            bytes += row_bytes(rows, row);
+            if picked.places.len() == limit || (bytes > bytes_max && !picked.places.is_empty()) {
+                picked.more = true;
+                break;
+            }
+            let at = *numbers.entry(batch).or_insert_with(|| {
+                picked.batches.push(rows.clone());
+                picked.batches.len() - 1
+            });
+            picked.places.push((at, row));
         }
-        if batches.is_empty() {
-            return Ok((RecordBatch::new_empty(self.schema.clone()), false));
-        }
-        let places: Vec<(usize, usize)> = spots.iter().map(|spot| (numbers[&spot.batch], spot.row)).collect();
-        let rows = interleave_record_batch(&batches, &places).map_err(arrow_error("put asked rows together"))?;
-        Ok((with_own_text(&rows), found.next().is_some()))
+        picked
     }
 
     fn add(&mut self, rows: RecordBatch, since: Int64Array, frozen: Option<StateBatch>) -> Result<(), OperatorError> {

@@ -160,6 +160,7 @@ fn too_large(batch: &RecordBatch) -> Vec<Fault> {
 /// About how many bytes a row's values take.
 fn row_bytes(batch: &RecordBatch, row: usize) -> usize {
     let of_column = |column: &arrow::array::ArrayRef| match column.data_type() {
+        fixed if fixed.is_primitive() => fixed.primitive_width().unwrap_or_default(),
         DataType::Utf8View => column.as_string_view().value(row).len(),
         DataType::BinaryView => column.as_binary_view().value(row).len(),
         // A column that cannot be measured has no buffers of its own.

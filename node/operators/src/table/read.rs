@@ -1,6 +1,6 @@
 //! Finds rows of a table by its key or leading columns of it.
 //!
-//! A reader holds the operator up for no longer than it takes to gather the rows of one answer.
+//! A reader holds the operator up for no longer than it takes to look up where the rows of one answer are: it copies them later.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -11,9 +11,9 @@ use arrow::row::{RowConverter, Rows};
 
 use super::{
     contents::{Contents, sort_fields},
-    lock, row_bytes,
+    lock,
 };
-use crate::{OperatorError, compact::with_own_text, error::arrow_error, keys::canonical_keys};
+use crate::{OperatorError, error::arrow_error, keys::canonical_keys};
 
 /// A table that an operator keeps, as others see it.
 #[derive(Debug, Clone)]
@@ -64,9 +64,9 @@ impl TableView {
             Err(error) => return Some(Err(error)),
         };
         let contents = self.0.upgrade()?;
-        let found = lock(&contents).find(&bytes, limit);
+        let picked = lock(&contents).pick(&bytes, limit, bytes_max);
         drop(contents);
-        Some(found.map(|(rows, more)| cut(FoundRows { rows, more }, bytes_max)))
+        Some(picked.rows().map(|rows| FoundRows { rows, more: picked.more }))
     }
 }
 
@@ -83,19 +83,6 @@ fn encoded(schema: &SchemaRef, key: &[usize], beginning: &[ArrayRef]) -> Result<
 fn laid_out(schema: &SchemaRef, key: &[usize], columns: &[ArrayRef]) -> Result<Rows, OperatorError> {
     let converter = RowConverter::new(sort_fields(schema, key)).map_err(arrow_error("order keys"))?;
     converter.convert_columns(&canonical_keys(columns)?).map_err(arrow_error("lay keys out for the index"))
-}
-
-fn cut(found: FoundRows, bytes_max: usize) -> FoundRows {
-    let mut bytes = 0;
-    let fits = |row: &usize| {
-        bytes += row_bytes(&found.rows, *row);
-        *row == 0 || bytes <= bytes_max
-    };
-    let rows = (0..found.rows.num_rows()).take_while(fits).count();
-    if rows == found.rows.num_rows() {
-        return found;
-    }
-    FoundRows { rows: with_own_text(&found.rows.slice(0, rows)), more: true }
 }
 
 /// Merges what several instances of a table found, in the order of the key's columns: at most `limit` rows. Nothing comes

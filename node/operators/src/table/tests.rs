@@ -219,6 +219,22 @@ fn an_answer_has_no_more_bytes_than_asked_but_a_row_at_least() {
 }
 
 #[test]
+fn no_more_is_looked_up_than_an_answer_has_and_it_is_copied_while_rows_come() {
+    let mut table = table(false);
+    let wide = "y".repeat(1000);
+    let given: Vec<Row> = (0..10).map(|place| (wide.clone(), place, 0)).collect();
+    table.process(0, rows(&given)).unwrap();
+    let picked = table.contents().pick(&[], 100, 3500);
+    assert_eq!((picked.places.len(), picked.more), (3, true));
+    let newer: Vec<Row> = (0..10).map(|place| (wide.clone(), place, 1)).collect();
+    table.process(0, rows(&newer)).unwrap();
+    assert_eq!(text(&picked.rows().unwrap(), 2), format!("{wide}|2|0"), "as it was when it was asked");
+    assert!(found(&table.view(), None, 1).0[0].ends_with("|0|1"));
+    let exact = table.contents().pick(&[], 10, usize::MAX);
+    assert_eq!((exact.places.len(), exact.more), (10, false));
+}
+
+#[test]
 fn nothing_comes_behind_the_end_of_a_part_that_was_cut() {
     let part = |places: &[i64], more| FoundRows {
         rows: rows(&places.iter().map(|place| ("a".to_owned(), *place, 0)).collect::<Vec<_>>()),
