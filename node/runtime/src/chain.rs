@@ -360,11 +360,11 @@ impl Chain {
                 }
                 processed.map_err(|source| failed(name, source))?;
                 portion.took(rows, self.parts.meter.now().saturating_sub(began));
+                let failed = self.parts.side_outputs.take((*id, name), operator.as_mut(), &self.parts.meter)?;
                 if children.is_empty() && outbounds.is_empty() {
                     // It keeps what others would pass on or write.
-                    self.parts.meter.count_out(&batch);
+                    self.parts.meter.count_kept(&batch, failed);
                 }
-                self.parts.side_outputs.take((*id, name), operator.as_mut(), &self.parts.meter)?;
                 self.parts.state.observe(at, name, || operator.state_bytes())?;
                 self.stack.push(Step::Drain { vertex: at, then: None });
             }

@@ -149,6 +149,12 @@ impl Meter {
         self.bytes_out.fetch_add(batch.get_array_memory_size() as u64, Relaxed);
     }
 
+    /// Counts the rows of a batch that an operator keeps: all but so many, with so many bytes, that it has set aside.
+    pub(crate) fn count_kept(&self, batch: &RecordBatch, (rows, bytes): (usize, usize)) {
+        self.records_out.fetch_add(batch.num_rows().saturating_sub(rows) as u64, Relaxed);
+        self.bytes_out.fetch_add(batch.get_array_memory_size().saturating_sub(bytes) as u64, Relaxed);
+    }
+
     pub(crate) fn count_late(&self, rows: usize) {
         self.late_records.fetch_add(rows as u64, Relaxed);
     }

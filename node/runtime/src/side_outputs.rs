@@ -64,15 +64,19 @@ impl SideOutputs {
         Self { tables, identity, identities, paths, writers: BTreeMap::new(), waiting: Vec::new() }
     }
 
-    /// Takes the late and the failed rows of an operator.
+    /// Takes the late and the failed rows of an operator. Returns how many rows have failed, and their bytes.
     pub(crate) fn take(
         &mut self,
         (id, name): (OperatorId, &str),
         operator: &mut dyn Operator,
         meter: &Meter,
-    ) -> Result<(), SubtaskError> {
+    ) -> Result<(usize, usize), SubtaskError> {
         self.add_late(id, operator.take_late(), meter);
-        self.add_failed((id, name), operator.take_failed(), meter)
+        let failed = operator.take_failed();
+        let rows = failed.iter().map(|failed| failed.rows.num_rows()).sum();
+        let bytes = failed.iter().map(|failed| failed.rows.get_array_memory_size()).sum();
+        self.add_failed((id, name), failed, meter)?;
+        Ok((rows, bytes))
     }
 
     /// Counts late rows, and keeps them to be written if there is a path for them.

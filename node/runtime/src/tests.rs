@@ -8,6 +8,7 @@ mod flows;
 mod following;
 mod golden;
 mod graph;
+mod newest_rows;
 mod portions;
 mod published;
 mod rig;
