@@ -18,6 +18,7 @@ mod shell;
 mod times;
 mod topics;
 mod values;
+mod views;
 
 use std::collections::BTreeMap;
 

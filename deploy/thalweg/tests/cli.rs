@@ -172,6 +172,42 @@ fn the_shell_takes_a_statement_set_as_one_job() {
     assert_eq!(["a", "b"].map(|name| lines_below(&directory.path().join(name)).len()), [3, 3]);
 }
 
+/// Two statements that take the same of a view share what computes it, and get what each alone would get.
+#[test]
+fn what_statements_share_changes_no_answer() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let lines: String = (0..300)
+        .map(|n| format!("{{\"k\":{},\"ts\":\"2026-01-01 00:{:02}:{:02}\"}}\n", n % 7, n / 60, n % 60))
+        .collect();
+    fs::write(at("in.json"), lines).expect("the input can be written");
+    let table = |name: &str| {
+        let files = format!("'connector' = 'filesystem', 'path' = '{}', 'format' = 'json'", at(name));
+        format!("CREATE TABLE {name} (k BIGINT, n BIGINT) WITH ({files});\n")
+    };
+    let view = format!(
+        "CREATE TABLE e (k BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) \
+         WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');\n\
+         CREATE VIEW v AS SELECT k, count(*) AS n FROM TABLE(TUMBLE(TABLE e, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+         GROUP BY k, window_start, window_end;\n",
+        at("in.json")
+    );
+    let all = |name: &str| format!("INSERT INTO {name} SELECT k, n FROM v;\n");
+    let most = |name: &str| format!("INSERT INTO {name} SELECT n, k FROM v WHERE n > 1;\n");
+    let tables: String = ["a", "b", "c", "d"].map(table).concat();
+    for inserts in [all("a") + &most("b"), all("c"), most("d")] {
+        let outcome = thalweg(&["run", "--parallelism", "2", "-e", &format!("{view}{tables}{inserts}")]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    }
+    let sorted = |name: &str| {
+        let mut lines = lines_below(&at(name));
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!((sorted("a"), sorted("b")), (sorted("c"), sorted("d")));
+    assert!(sorted("a").len() > sorted("b").len() && !sorted("b").is_empty());
+}
+
 #[test]
 fn values_of_a_map_are_taken_by_their_keys() {
     let directory = tempfile::tempdir().unwrap();

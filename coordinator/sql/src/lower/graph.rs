@@ -88,24 +88,26 @@ impl GraphBuilder {
             (known.parallelism, &known.kind, &known.output) == (draft.parallelism, &draft.kind, &draft.output)
                 && self.inputs[id.0 as usize] == inputs
         };
-        let alike = self.alike.get(&hash_of(&draft.kind, &inputs));
+        let name = explain::name_of(&draft.kind, &draft.output);
+        let alike = self.alike.get(&hash_of(&name, &inputs));
         match alike.into_iter().flatten().find(is_equal) {
             Some(known) => *known,
-            None => self.push(draft, inputs),
+            None => self.push(draft, name, inputs),
         }
     }
 
     /// Adds an operator with these inputs, also if an equal one exists.
     pub(super) fn add_new(&mut self, draft: Draft, feeds: &[Feed]) -> OperatorId {
         let inputs = self.inputs_from(draft.parallelism, feeds);
-        self.push(draft, inputs)
+        let name = explain::name_of(&draft.kind, &draft.output);
+        self.push(draft, name, inputs)
     }
 
-    fn push(&mut self, draft: Draft, inputs: Vec<Input>) -> OperatorId {
+    fn push(&mut self, draft: Draft, name: String, inputs: Vec<Input>) -> OperatorId {
         let id = OperatorId(u32::try_from(self.operators.len()).expect("fewer operators than u32::MAX"));
         let Draft { kind, parallelism, output } = draft;
-        self.alike.entry(hash_of(&kind, &inputs)).or_default().push(id);
-        self.operators.push(Operator { id, name: explain::name_of(&kind, &output), kind, parallelism, output });
+        self.alike.entry(hash_of(&name, &inputs)).or_default().push(id);
+        self.operators.push(Operator { id, name, kind, parallelism, output });
         self.inputs.push(inputs);
         id
     }
@@ -150,10 +152,10 @@ impl GraphBuilder {
     }
 }
 
-/// Of equal operators with equal inputs, the same.
-fn hash_of(kind: &OperatorKind, inputs: &[Input]) -> u64 {
+/// Of equal operators with equal inputs, the same. Names have no places in the script, by which no operator differs.
+fn hash_of(name: &str, inputs: &[Input]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    serde_json::to_vec(kind).expect("an operator has only text and integer keys").hash(&mut hasher);
+    name.hash(&mut hasher);
     inputs.iter().for_each(|input| (input.from.0, input.port).hash(&mut hasher));
     hasher.finish()
 }
