@@ -2,6 +2,7 @@
 
 mod checker;
 mod columns;
+mod delivery;
 mod functions;
 mod guards;
 mod identities;

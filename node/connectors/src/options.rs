@@ -4,7 +4,7 @@
 use std::{str::FromStr, time::Duration};
 
 use thalweg_types::{
-    connector::TableConnector,
+    connector::{DeliveryError, TableConnector},
     settings::{parse_bytes, parse_duration},
 };
 
@@ -28,6 +28,14 @@ impl<'a> Options<'a> {
 
     pub(crate) fn connector(&self) -> &'a TableConnector {
         self.connector
+    }
+
+    /// What planning has checked.
+    pub(crate) fn checked<T>(
+        &self,
+        read: impl FnOnce(&'a TableConnector) -> Result<T, DeliveryError>,
+    ) -> Result<T, ConnectorError> {
+        read(self.connector).map_err(|error| self.error(error.to_string()))
     }
 
     pub(crate) fn error(&self, reason: impl Into<String>) -> ConnectorError {

@@ -7,6 +7,10 @@
 use crate::civil::{Date, Moment, SECOND_NANOS, iso_day_of_week};
 
 mod reading;
+mod telling;
+
+pub use telling::WrittenPart;
+pub(crate) use telling::told_by;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -172,14 +176,7 @@ impl Pattern {
                 let wanted = digits.chars().chain(std::iter::repeat('0')).take(width);
                 return made.extend(wanted);
             }
-            Field::Offset { letter: true, .. } => return made.push('Z'),
-            Field::Offset { colon, minutes, .. } => {
-                return made.push_str(match (colon, minutes) {
-                    (true, _) => "+00:00",
-                    (false, true) => "+0000",
-                    (false, false) => "+00",
-                });
-            }
+            Field::Offset { colon, letter, minutes } => return made.push_str(no_offset(colon, letter, minutes)),
             Field::Month => date.month,
             Field::Day => date.day,
             Field::DayOfYear => date.day_of_year(),
@@ -289,6 +286,16 @@ fn field(letter: char, count: usize, dialect: Dialect) -> Result<Field, String> 
         'z' | 'V' | 'O' | 'v' => return Err(format!("{letters} is not supported: there are no names of zones")),
         _ => return Err(format!("{letters} has no meaning; text is quoted, ''{letters}''")),
     })
+}
+
+/// UTC's offset.
+fn no_offset(colon: bool, letter: bool, minutes: bool) -> &'static str {
+    match (letter, colon, minutes) {
+        (true, ..) => "Z",
+        (false, true, _) => "+00:00",
+        (false, false, true) => "+0000",
+        (false, false, false) => "+00",
+    }
 }
 
 fn era(after_christ: bool, width: usize) -> &'static str {

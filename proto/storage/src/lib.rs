@@ -36,5 +36,5 @@ pub use state_file::{
     Compression, SEGMENT_BYTES, STATE_FILE_FORMAT, SegmentEntry, StateFile, StateFileBuilder, StateRows,
 };
 pub use state_reader::StateReader;
-pub use stores::{BadStoredUrl, ObjectStores, local_path, local_text, percent_decoded, stored_url};
+pub use stores::{BadStoredUrl, ObjectStores, local_path, percent_decoded, stored_url};
 pub use verify::{Verified, VerifiedCost, VerifiedOperator, verify};

@@ -12,7 +12,7 @@ use object_store::{
     ObjectStore, ObjectStoreScheme, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
     gcp::GoogleCloudStorageBuilder, path::Path,
 };
-use thalweg_types::text::with_causes;
+use thalweg_types::{path::local_text, text::with_causes};
 use thiserror::Error;
 use url::Url;
 
@@ -126,19 +126,6 @@ impl ObjectStores {
             None => Ok(()),
         }
     }
-}
-
-/// The text of a local path, and whether it is percent-encoded, as in a URL; `None` for a path in an object store.
-#[must_use]
-pub fn local_text(path: &str) -> Option<(&str, bool)> {
-    let scheme = path.get(.."file:".len()).filter(|scheme| scheme.eq_ignore_ascii_case("file:"));
-    let Some(rest) = scheme.and_then(|scheme| path.get(scheme.len()..)).filter(|rest| rest.starts_with('/')) else {
-        return (!path.contains("://")).then_some((path, false));
-    };
-    // `file:///x`, `file://localhost/x`, `file:/x`, and `file://x` below the working directory.
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    let rest = rest.strip_prefix("localhost").filter(|rest| rest.starts_with('/')).unwrap_or(rest);
-    Some((rest, true))
 }
 
 /// The local path of a table's path or of a place for checkpoints; `None` for one in an object store.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 mod addresses;
 mod blackhole;
 mod datagen;
+mod delivery;
 mod filesystem;
 mod format;
 mod http;
@@ -29,6 +30,7 @@ mod template;
 mod values;
 
 pub use addresses::no_http;
+pub use delivery::{DeliveryError, TimePiece};
 pub use format::{FORMATS, MESSAGE_FORMATS};
 pub use kafka::{SINK_TIMEOUT_MIN, TRANSACTIONAL_PREFIX_BYTES_MAX, is_topic_name};
 pub use kind::{NamedOptions, OptionType};
@@ -40,7 +42,7 @@ pub use parts::{
 pub use queryable::{LIMIT, TTL};
 pub use rule::{Check, Rule};
 pub use secret::{HIDDEN, SECRET_NAME_BYTES_MAX, is_secret, is_secret_name, is_secret_option};
-pub use template::{ARRIVAL_TIME, PathPiece, PathTemplate, TemplateError};
+pub use template::{ARRIVAL_TIME, NULL_DIRECTORY, PathPiece, PathTemplate, TemplateError, is_escaped_in_paths};
 
 /// The connectors that a table can name.
 pub const CONNECTORS: &[ConnectorSpec] = &[

@@ -1,6 +1,6 @@
 //! The vocabulary that client, coordinator and node share.
 //!
-//! Values and total functions on them: no clock, no randomness, no tasks, and no I/O except in `durable`. What is
+//! Values and total functions on them: no clock, no randomness, no tasks but those that `seam` is handed, and no I/O except in `durable`. What is
 //! persisted carries a format version (`graph::FORMAT`, `checkpoint::MANIFEST_FORMAT`).
 
 pub mod address;
@@ -17,6 +17,7 @@ pub mod id;
 pub mod job;
 pub mod key_group;
 pub mod node;
+pub mod path;
 pub mod seam;
 pub mod session;
 pub mod settings;

@@ -4,11 +4,12 @@
 //! The columns are of scalar types and named once each. Those of files are not in the files, so that at least one physical
 //! column must be left for these; and they may be computed, from the row that is written. Those of keys are physical.
 
-use thalweg_functions::{names::sql_type, time_pattern::TimePattern};
+use sqlparser::tokenizer::Location;
+use thalweg_functions::names::sql_type;
 
-use super::{statement::PartitionClause, written::Written};
+use super::{statement::PartitionClause, template, written::Written};
 use crate::{
-    catalog::{Column, is_timestamp},
+    catalog::Column,
     errors::{Result, SqlError},
 };
 use thalweg_types::connector::{CONNECTORS, ConnectorSpec, Output, TableConnector};
@@ -72,46 +73,28 @@ pub(super) fn columns(clause: &PartitionClause, columns: &[Column], spec: &Conne
     Ok(found)
 }
 
-/// Holds `sink.path-template` against the columns that name directories.
-pub(super) fn check_template(
+/// Holds what is said about files against the columns that name directories.
+pub(super) fn check_delivery(
     table: &TableConnector,
-    options: &[Written],
+    (options, at): (&[Written], Location),
     partitions: &PartitionColumns,
     columns: &[Column],
 ) -> Result<()> {
-    let Some(option) = options.iter().find(|option| option.key == "sink.path-template") else { return Ok(()) };
-    let refused = |reason: String| SqlError::at(option.value_at, reason);
-    let Some(template) = table.path_template().map_err(|error| refused(error.to_string()))? else { return Ok(()) };
-    let written: Vec<&Column> = columns.iter().filter(|column| column.is_written()).collect();
+    let named = named(partitions, columns);
+    let names: Vec<&str> = named.iter().map(|column| column.field.name().as_str()).collect();
+    if let Err(error) = table.check_delivery(&names) {
+        let given = options.iter().find(|option| option.key == error.option());
+        return Err(SqlError::at(given.map_or(at, |option| option.value_at), error.to_string()));
+    }
+    template::check(table, options, &named)
+}
+
+/// The columns that name directories, or make keys.
+fn named<'a>(partitions: &PartitionColumns, columns: &'a [Column]) -> Vec<&'a Column> {
+    let written = columns.iter().filter(|column| column.is_written());
     let computed = partitions.computed.iter().map(|at| &columns[*at]);
-    let all: Vec<&Column> = written.into_iter().chain(computed).collect();
-    let named: Vec<&Column> = partitions.indexes.iter().map(|index| all[*index]).collect();
-    let of = |name: &str| named.iter().find(|column| column.field.name() == name);
-    for name in template.columns() {
-        if of(name).is_none() {
-            let message = format!("option 'sink.path-template': '{name}' is no column of PARTITIONED BY");
-            return Err(refused(message).with_suggestion(name, named.iter().map(|column| column.field.name().as_str())));
-        }
-    }
-    if let Some(unused) = named.iter().find(|column| template.columns().all(|name| name != column.field.name())) {
-        let name = unused.field.name();
-        return Err(refused(format!(
-            "option 'sink.path-template' leaves out '{name}', a column of PARTITIONED BY, which is not in the files either"
-        )));
-    }
-    for (name, pattern) in template.patterns() {
-        let column = name.and_then(of);
-        if let Some(column) = column.filter(|column| !is_timestamp(column.field.data_type())) {
-            let kind = sql_type(column.field.data_type());
-            let message = format!(
-                "option 'sink.path-template': '{}' is {kind}, and a pattern is for a TIMESTAMP",
-                column.field.name()
-            );
-            return Err(refused(message));
-        }
-        TimePattern::read(pattern).map_err(|error| refused(format!("option 'sink.path-template': {error}")))?;
-    }
-    Ok(())
+    let all: Vec<&Column> = written.chain(computed).collect();
+    partitions.indexes.iter().map(|index| all[*index]).collect()
 }
 
 fn takes_partitions(spec: &ConnectorSpec) -> bool {

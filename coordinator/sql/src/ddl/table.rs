@@ -64,7 +64,7 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
         Some(clause) => partition::columns(clause, &columns, spec)?,
         None => PartitionColumns { indexes: key, ..PartitionColumns::default() },
     };
-    partition::check_template(&connector, &create.options, &partitions, &columns)?;
+    partition::check_delivery(&connector, (&create.options, at), &partitions, &columns)?;
     let watermark = match &create.elements.watermark {
         Some(clause) => Some(watermark(clause, &schema, &connector, context, tokens)?),
         None => None,

@@ -12,7 +12,7 @@ pub(super) fn refused(sql: &str, column: u64, words: &str) {
 }
 
 #[track_caller]
-fn refused_at(sql: &str, line: u64, column: u64, words: &str) {
+pub(super) fn refused_at(sql: &str, line: u64, column: u64, words: &str) {
     let error = match nexmark(sql) {
         Ok(planned) => panic!("{sql} was planned: {:?}", planned.graph.map(|graph| crate::explain(&graph))),
         Err(error) => error,
@@ -341,50 +341,6 @@ fn declarations_are_checked() {
     refused("CREATE TABLE x (bit INT) WITH ('connector' = 'nexmark')", 17, "did you mean 'bid'?");
     refused("CREATE VIEW bid AS SELECT 1 FROM nexmark", 13, "exists already");
     refused("CREATE VIEW v (a, b) AS SELECT auction FROM bid", 13, "2 columns are named");
-}
-
-#[test]
-fn templates_of_directories_fit_the_columns_of_partitions() {
-    let of = |by: &str, template: &str| {
-        format!(
-            "CREATE TABLE x (a INT, ts TIMESTAMP(3), b INT, at AS ts) PARTITIONED BY ({by}) WITH ('connector' = 'filesystem', \
-             'path' = '/x', 'format' = 'json',\n'sink.path-template' = {template})"
-        )
-    };
-    let refused = |by: &str, template: &str, reason: &str| refused_at(&of(by, template), 2, 24, reason);
-    refused("a", "'{b}'", "'b' is no column of PARTITIONED BY");
-    refused("a, b", "'{b}'", "leaves out 'a', a column of PARTITIONED BY");
-    refused("a, at", "'{at:yyyy}/{a:yyyy}'", "'a' is INT, and a pattern is for a TIMESTAMP");
-    refused("at", "'{at:yyyy-bb}'", "pattern 'yyyy-bb'");
-    refused("a", "'{a'", "a { is not closed by }");
-}
-
-#[test]
-fn options_of_delivery_that_would_say_nothing_are_refused() {
-    let of = |options: &str| {
-        let table = "CREATE TABLE x (a INT, b INT) PARTITIONED BY (b) WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json',";
-        format!("{table} {options}); INSERT INTO x SELECT 1, 2")
-    };
-    for (options, reason) in [
-        ("'sink.partition-commit.delay' = '1 h'", "needs 'sink.partition-commit.policy.kind' = 'success-file'"),
-        (
-            "'sink.partition-commit.trigger' = 'process-time'",
-            "needs 'sink.partition-commit.policy.kind' = 'success-file'",
-        ),
-        (
-            "'sink.partition-commit.success-file.name' = '_x'",
-            "needs 'sink.partition-commit.policy.kind' = 'success-file'",
-        ),
-        (
-            "'partition.time-extractor.timestamp-pattern' = '$b'",
-            "needs 'sink.partition-commit.trigger' = 'partition-time'",
-        ),
-        ("'compaction.file-size' = '1 MiB'", "needs 'auto-compaction' = 'true'"),
-        ("'sink.partition-commit.trigger' = 'partition-time'", "needs 'sink.partition-commit.policy.kind'"),
-    ] {
-        let refused = nexmark(&of(options)).expect_err("refused").to_string();
-        assert!(refused.contains(reason), "{options}: {refused}");
-    }
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl FileDelivery {
 /// How directories are named.
 fn template(column: &str) -> String {
     match column {
-        "w" => "{w:yyyy-MM-dd}/{w:HH-mm-ss}".to_owned(),
+        "w" => "{w:yyyy-MM-dd}/{w:HH-mm-ss.SSS}".to_owned(),
         column => format!("of-{{{column}}}/{{arrival-time:yyyy}}"),
     }
 }

@@ -102,7 +102,7 @@ impl PartCommitter {
         let partitions = Partitions::of_table(spec, schema)?;
         let merging = match options.is_true(AUTO_COMPACTION) {
             true => {
-                let file_options = FileOptions::new(&options, Folder::new(location).is_stored())?;
+                let file_options = FileOptions::new(&options)?;
                 let kept = partitions.kept_schema(schema, &options)?;
                 Some(Merging {
                     format: file_options.format_of_parts(&options, &kept, seams)?,

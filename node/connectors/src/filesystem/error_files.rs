@@ -10,16 +10,13 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use arrow::array::RecordBatch;
-use thalweg_types::{Fault, OperatorId};
+use thalweg_types::{Fault, OperatorId, connector::TableConnector};
 
 use super::{
-    manifest::hidden_directory,
     names::PartCommittable,
     parts::{PART_BYTES, Part, PartFiles},
 };
 use crate::{ConnectorError, failed_rows::encode_failed, options::Options};
-
-const PREFIX: &str = "error-prefix";
 
 /// Why a row cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +41,7 @@ pub(super) struct ErrorPrefix(String);
 impl ErrorPrefix {
     /// `None` if the table names none.
     pub(super) fn of_table(options: &Options<'_>) -> Result<Option<Self>, ConnectorError> {
-        Ok(hidden_directory(options, PREFIX)?.map(Self))
+        Ok(options.checked(TableConnector::error_directory)?.map(Self))
     }
 
     fn directory(&self, kind: RefusalKind) -> String {

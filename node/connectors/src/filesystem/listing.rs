@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
-use thalweg_storage::{expand_braces, local_path, local_text};
+use thalweg_storage::{expand_braces, local_path};
+use thalweg_types::path::local_text;
 
 use super::{
     pattern::{PathPattern, Spelling, has_wildcards, split_at_wildcard},

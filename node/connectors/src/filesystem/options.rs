@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::datatypes::SchemaRef;
-use thalweg_types::seam::Seams;
+use thalweg_types::{connector::TableConnector, seam::Seams};
 
 use super::{
     compressed::{CompressedParts, Compression},
-    parts::{PART_BYTES, STORED_PART_BYTES_MAX},
+    parts::PART_BYTES,
 };
 use crate::{
     ConnectorError, Rollover,
@@ -20,11 +20,9 @@ const FILE_SIZE: &str = "sink.rolling-policy.file-size";
 const ROLLOVER_INTERVAL: &str = "sink.rolling-policy.rollover-interval";
 const INACTIVITY_INTERVAL: &str = "sink.rolling-policy.inactivity-interval";
 const CHECK_INTERVAL: &str = "sink.rolling-policy.check-interval";
-const ON_CHECKPOINT: &str = "sink.rolling-policy.on-checkpoint";
 const COMPRESSION: &str = "sink.compression";
 /// Whether small parts are merged before they are visible.
 pub(super) const AUTO_COMPACTION: &str = "auto-compaction";
-const COMPACTION_FILE_SIZE: &str = "compaction.file-size";
 
 /// How many bytes of rows that stay over checkpoints are held in memory, unless the table asks for larger files.
 const HELD_BYTES: u64 = 128 << 20;
@@ -51,11 +49,11 @@ pub(super) struct FileOptions {
 }
 
 impl FileOptions {
-    pub(super) fn new(options: &Options<'_>, is_stored: bool) -> Result<Self, ConnectorError> {
-        let rolling = Rolling::new(options, is_stored)?;
+    pub(super) fn new(options: &Options<'_>) -> Result<Self, ConnectorError> {
+        let rolling = Rolling::new(options)?;
         let format = format_of(options, None)?;
         let compression = options.parsed(COMPRESSION, Compression::named, "none, gzip, zstd or snappy")?.flatten();
-        let merged_bytes = size(options, COMPACTION_FILE_SIZE, is_stored)?.unwrap_or(rolling.bytes);
+        let merged_bytes = options.checked(TableConnector::merged_bytes)?.unwrap_or(rolling.bytes);
         Ok(Self { rolling, merged_bytes, compression, format })
     }
 
@@ -74,34 +72,16 @@ impl FileOptions {
     }
 }
 
-fn size(options: &Options<'_>, key: &str, is_stored: bool) -> Result<Option<u64>, ConnectorError> {
-    let bytes = options.bytes(key)?;
-    if bytes == Some(0) {
-        return Err(options.error(format!("option '{key}' must be above 0")));
-    }
-    if is_stored && bytes.is_some_and(|bytes| bytes > STORED_PART_BYTES_MAX) {
-        return Err(options.error(format!("option '{key}' must be at most 4 GiB in an object store")));
-    }
-    Ok(bytes)
-}
-
 impl Rolling {
-    fn new(options: &Options<'_>, is_stored: bool) -> Result<Self, ConnectorError> {
-        let bytes = size(options, FILE_SIZE, is_stored)?.unwrap_or(PART_BYTES);
+    fn new(options: &Options<'_>) -> Result<Self, ConnectorError> {
+        let bytes = options.checked(TableConnector::part_bytes)?.unwrap_or(PART_BYTES);
         let (age, inactivity) = (options.duration(ROLLOVER_INTERVAL)?, options.duration(INACTIVITY_INTERVAL)?);
         let check = options.duration(CHECK_INTERVAL)?.unwrap_or_default();
-        let is_sized = options.is_set(FILE_SIZE);
-        let over_seals = match options.text(ON_CHECKPOINT) != Some("false") {
-            true => None,
-            false if age.is_none() && inactivity.is_none() && !is_sized => {
-                let others = format!("'{ROLLOVER_INTERVAL}', '{INACTIVITY_INTERVAL}' or '{FILE_SIZE}'");
-                return Err(options.error(format!("option '{ON_CHECKPOINT}' = 'false' needs {others}")));
-            }
-            false => {
-                let bytes = if is_sized { bytes } else { HELD_BYTES };
-                Some(Rollover { bytes, held_bytes: bytes.max(HELD_BYTES), age, inactivity, check })
-            }
-        };
+        let over_seals = options.checked(TableConnector::keeps_parts_open)?.then(|| {
+            // The default is for parts that end with each seal.
+            let bytes = if options.is_set(FILE_SIZE) { bytes } else { HELD_BYTES };
+            Rollover { bytes, held_bytes: bytes.max(HELD_BYTES), age, inactivity, check }
+        });
         Ok(Self { bytes, age, inactivity, check, over_seals })
     }
 

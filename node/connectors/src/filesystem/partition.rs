@@ -17,16 +17,17 @@ use arrow::{
     error::ArrowError,
 };
 use thalweg_functions::time_pattern::TimePattern;
-use thalweg_types::{Fault, connector::PathPiece, graph::SinkOperator};
+use thalweg_types::{
+    Fault,
+    connector::{NULL_DIRECTORY, PathPiece, is_escaped_in_paths},
+    graph::SinkOperator,
+};
 
 use crate::{
     ConnectorError,
     json::{PlainColumn, timestamp::TimestampForm},
     options::Options,
 };
-
-/// The directory value for NULL and the empty text.
-const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The longest directory name that file systems accept.
 const NAME_BYTES_MAX: usize = 255;
@@ -305,7 +306,7 @@ fn show(name: &mut String, start: usize) {
 
 fn push_value(value: &[u8], into: &mut String) {
     match std::str::from_utf8(value) {
-        Ok("") => into.push_str(DEFAULT_PARTITION),
+        Ok("") => into.push_str(NULL_DIRECTORY),
         Ok(text) => push_escaped(text, into),
         Err(_) => push_escaped(&String::from_utf8_lossy(value), into),
     }
@@ -318,9 +319,8 @@ fn escaped(text: &str) -> String {
 }
 
 fn push_escaped(text: &str, into: &mut String) {
-    let is_special = |c: char| c.is_ascii_control() || r##""#%'*/:=?\{}[]^"##.contains(c);
     for c in text.chars() {
-        if is_special(c) {
+        if is_escaped_in_paths(c) {
             write!(into, "%{:02X}", u32::from(c)).expect("text takes everything");
         } else {
             into.push(c);

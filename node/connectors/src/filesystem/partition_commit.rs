@@ -24,7 +24,7 @@ use arrow::{
     error::ArrowError,
 };
 use thalweg_functions::moment::Moment;
-use thalweg_types::{KeyGroup, Watermark};
+use thalweg_types::{KeyGroup, Watermark, connector};
 
 use super::names::Marker;
 use crate::{
@@ -33,14 +33,8 @@ use crate::{
     options::Options,
 };
 
-const POLICY: &str = "sink.partition-commit.policy.kind";
-const FILE_NAME: &str = "sink.partition-commit.success-file.name";
 const TRIGGER: &str = "sink.partition-commit.trigger";
 const DELAY: &str = "sink.partition-commit.delay";
-const TIME_PATTERN: &str = "partition.time-extractor.timestamp-pattern";
-
-/// The longest name of a success file. File systems take 255 bytes, and it has a longer one before it is whole.
-const NAME_BYTES_MAX: usize = 100;
 
 /// What the names of values begin with, as state; the directory follows. One tells when it is complete, the other one the
 /// key group of its rows.
@@ -106,21 +100,11 @@ impl PartitionCommits {
         schema: &Schema,
         (is_partitioned, partition_by): (bool, &[usize]),
     ) -> Result<Option<Self>, ConnectorError> {
-        if options.text(POLICY).is_none() {
-            return Ok(None);
-        }
-        if !is_partitioned {
-            return Err(options.error(format!("option '{POLICY}' needs a table that is PARTITIONED BY columns")));
-        }
-        let file = options.required(FILE_NAME)?.to_owned();
-        if let Some(reason) = unfit_name(&file) {
-            return Err(options.error(format!("option '{FILE_NAME}' = '{file}' {reason}")));
-        }
+        let file = options.checked(|table| table.success_file(is_partitioned))?;
+        let Some(file) = file.map(str::to_owned) else { return Ok(None) };
         let delay = options.duration(DELAY)?.unwrap_or_default();
         let trigger = if options.text(TRIGGER) == Some("partition-time") {
-            let pattern = options.required(TIME_PATTERN)?;
-            let time = TimeExtractor::read(pattern, schema, partition_by)
-                .map_err(|reason| options.error(format!("option '{TIME_PATTERN}' = '{pattern}': {reason}")))?;
+            let time = TimeExtractor::of_table(options, schema, partition_by)?;
             let delay_micros = i64::try_from(delay.as_micros()).unwrap_or(i64::MAX);
             Trigger::PartitionTime { delay_micros, time, watermark: Watermark::MIN }
         } else {
@@ -269,43 +253,23 @@ impl PartitionCommits {
     }
 }
 
-/// Why a file cannot have this name, if so: else it would only be found when the first partition is complete.
-fn unfit_name(name: &str) -> Option<&'static str> {
-    if name.contains('/') || !name.starts_with('_') {
-        return Some("is no name of a file that begins with _, so that readers pass it over");
-    }
-    if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Some("is too long, or has characters that cannot be seen");
-    }
-    None
-}
-
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl TimeExtractor {
-    /// Reads a pattern such as `$day $hour:00:00`, with columns of partitions.
-    fn read(pattern: &str, schema: &Schema, partition_by: &[usize]) -> Result<Self, String> {
-        let named =
-            || partition_by.iter().filter_map(|index| Some((*index, schema.fields().get(*index)?.name().as_str())));
-        let mut pieces = Vec::new();
-        let mut parts = pattern.split('$');
-        pieces.extend(parts.next().filter(|text| !text.is_empty()).map(|text| TimePiece::Text(text.to_owned())));
-        for part in parts {
-            // The longest name, lest $day is taken for a column d.
-            let found = named().filter(|(_, name)| part.starts_with(name)).max_by_key(|(_, name)| name.len());
-            let (index, name) = found.ok_or_else(|| format!("'${part}' begins with no column of PARTITIONED BY"))?;
-            pieces.push(TimePiece::Column(index));
-            if part.len() > name.len() {
-                pieces.push(TimePiece::Text(part[name.len()..].to_owned()));
+    fn of_table(options: &Options<'_>, schema: &Schema, partition_by: &[usize]) -> Result<Self, ConnectorError> {
+        let column = |index: &usize| Some((*index, schema.fields().get(*index)?.name().as_str()));
+        let columns: Vec<(usize, &str)> = partition_by.iter().filter_map(column).collect();
+        let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();
+        let pieces = options.checked(|table| table.partition_time(&names))?;
+        let piece = |piece| match piece {
+            connector::TimePiece::Text(text) => Some(TimePiece::Text(text)),
+            connector::TimePiece::Column(name) => {
+                columns.iter().find(|(_, known)| *known == name).map(|(index, _)| TimePiece::Column(*index))
             }
-        }
-        if pieces.iter().any(|piece| matches!(piece, TimePiece::Column(_))) {
-            Ok(Self(pieces))
-        } else {
-            Err("it has no column of PARTITIONED BY, such as $day".to_owned())
-        }
+        };
+        Ok(Self(pieces.into_iter().filter_map(piece).collect()))
     }
 
     /// Microseconds since the Unix epoch; `None` if the partition has no time.
@@ -337,6 +301,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::testing::sink;
 
     fn rows() -> RecordBatch {
         let schema = Schema::new(vec![
@@ -349,11 +314,17 @@ mod tests {
         RecordBatch::try_new(schema.into(), vec![Arc::new(d), Arc::new(days), Arc::new(hours)]).expect("three columns")
     }
 
+    fn extractor(pattern: &str, rows: &RecordBatch, partition_by: &[usize]) -> TimeExtractor {
+        let table = sink("filesystem", &[("partition.time-extractor.timestamp-pattern", pattern)]);
+        let options = Options::new(&table.table, &table.connector);
+        TimeExtractor::of_table(&options, rows.schema_ref(), partition_by).expect("a pattern")
+    }
+
     #[test]
     fn a_pending_partition_goes_where_its_rows_go() {
         let rows = rows();
         let new = || {
-            let time = TimeExtractor::read("$day", rows.schema_ref(), &[1]).expect("a pattern");
+            let time = extractor("$day", &rows, &[1]);
             let trigger = Trigger::PartitionTime { delay_micros: 0, time, watermark: Watermark::MIN };
             PartitionCommits::new("_SUCCESS".to_owned(), trigger)
         };
@@ -394,15 +365,12 @@ mod tests {
     #[test]
     fn the_time_of_a_partition_is_a_text_of_its_columns() {
         let rows = rows();
-        let read = |pattern: &str| TimeExtractor::read(pattern, rows.schema_ref(), &[0, 1, 2]);
         let times = |pattern: &str| -> Vec<Option<i64>> {
-            let time = read(pattern).expect("a pattern");
+            let time = extractor(pattern, &rows, &[0, 1, 2]);
             (0..3).map(|row| time.of_row(&rows, row).expect("readable")).collect()
         };
         assert_eq!(times("$day"), [Some(1_767_225_600_000_000), None, None]);
         let hours = [Some(1_767_258_000_000_000), Some(1_767_261_600_000_000), Some(1_767_265_200_000_000)];
         assert_eq!(times("2026-01-01 $hour:00:00"), hours);
-        assert!(read("$x").expect_err("unknown").contains("'$x' begins with no column"));
-        assert!(read("2026-01-01").expect_err("the same for ever").contains("no column"));
     }
 }

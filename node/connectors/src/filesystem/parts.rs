@@ -37,9 +37,6 @@ use crate::{AllowedPaths, ConnectorError, allowed::Reach, error::store_error, lo
 
 /// By default, a part that reaches this size is closed and the next one begun.
 pub(crate) const PART_BYTES: u64 = 1 << 30;
-/// The largest part size allowed in an object store: publishing copies the object, and one copy request takes at most 5
-/// GiB.
-pub(super) const STORED_PART_BYTES_MAX: u64 = 4 << 30;
 /// Piece size and number of concurrent pieces of an upload, for a writer with many open parts. Stores accept no smaller
 /// pieces.
 const PIECE_BYTES_MIN: usize = 5 << 20;

@@ -116,7 +116,7 @@ impl FileSinkWriter {
         if !partitions.are_none() {
             files = files.with_many_open();
         }
-        let file_options = FileOptions::new(&options, files.is_stored())?;
+        let file_options = FileOptions::new(&options)?;
         let kept = partitions.kept_schema(schema, &options)?;
         // Whoever publishes needs it: what is wrong with it is told before anything is written.
         Manifests::of_table(&options)?;

@@ -1,7 +1,7 @@
 //! Files of a path, local or in an object store.
 
 use super::{
-    ConnectorSpec, Delivers, Delivery, Ends, Input, OptionType, Output, Rule, SinkSpec, SourceSpec, Splits,
+    Check, ConnectorSpec, Delivers, Delivery, Ends, Input, OptionType, Output, Rule, SinkSpec, SourceSpec, Splits,
     format::FILE_FORMATS,
     option::{DEAD_LETTER_PATH, IDLE_TIMEOUT, REPLAY_COLUMN, option, required},
 };
@@ -20,12 +20,20 @@ pub(super) const COMMIT_TRIGGER: &str = "sink.partition-commit.trigger";
 /// The value of `COMMIT_TRIGGER` by which event time decides.
 pub(super) const PARTITION_TIME: &str = "partition-time";
 /// The time of a partition.
-const TIME_PATTERN: &str = "partition.time-extractor.timestamp-pattern";
+pub(super) const TIME_PATTERN: &str = "partition.time-extractor.timestamp-pattern";
 const COMMIT_DELAY: &str = "sink.partition-commit.delay";
-const SUCCESS_FILE_NAME: &str = "sink.partition-commit.success-file.name";
+pub(super) const SUCCESS_FILE_NAME: &str = "sink.partition-commit.success-file.name";
 const SUCCESS_FILE: &str = "success-file";
+/// Flink has `metastore` and `custom` as well.
+const NO_OTHER_POLICY: &str = "neither a metastore nor code of one's own is told of partitions: what loads them waits for this file, or reads the manifests of 'sink.manifest.path'";
 const AUTO_COMPACTION: &str = "auto-compaction";
-const COMPACTION_FILE_SIZE: &str = "compaction.file-size";
+pub(super) const COMPACTION_FILE_SIZE: &str = "compaction.file-size";
+pub(super) const FILE_SIZE: &str = "sink.rolling-policy.file-size";
+pub(super) const ROLLOVER_INTERVAL: &str = "sink.rolling-policy.rollover-interval";
+pub(super) const INACTIVITY_INTERVAL: &str = "sink.rolling-policy.inactivity-interval";
+pub(super) const ON_CHECKPOINT: &str = "sink.rolling-policy.on-checkpoint";
+pub(super) const MANIFEST_PATH: &str = "sink.manifest.path";
+pub(super) const ERROR_PREFIX: &str = "error-prefix";
 
 /// A path that is watched has no end, and its files are found as they come.
 const MONITOR_INTERVAL: &str = "source.monitor-interval";
@@ -50,6 +58,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             Rule::Only { option: SUCCESS_FILE_NAME, other: COMMIT_POLICY, value: SUCCESS_FILE },
             Rule::Only { option: TIME_PATTERN, other: COMMIT_TRIGGER, value: PARTITION_TIME },
             Rule::Only { option: COMPACTION_FILE_SIZE, other: AUTO_COMPACTION, value: "true" },
+            Rule::Own(Check(|table| table.keeps_parts_open().err().map(|error| error.to_string()))),
         ],
     }),
     formats: FILE_FORMATS,
@@ -74,19 +83,19 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "Files larger than this are read as several splits; a Parquet file is cut between row groups only, and a compressed file of lines not at all.",
         ),
         option(
-            "sink.rolling-policy.file-size",
+            FILE_SIZE,
             OptionType::Bytes,
             "1 GiB",
             "A part file of about this size is followed by another; at most 4 GiB in an object store.",
         ),
         option(
-            "sink.rolling-policy.rollover-interval",
+            ROLLOVER_INTERVAL,
             OptionType::Duration,
             "",
             "A part file of this age is followed by another. A closed part file becomes visible when the next checkpoint is complete.",
         ),
         option(
-            "sink.rolling-policy.inactivity-interval",
+            INACTIVITY_INTERVAL,
             OptionType::Duration,
             "",
             "A part file that has got no rows for this long is closed.",
@@ -98,7 +107,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "The least time between two looks at the ages of part files. In Flink the default is 1 min.",
         ),
         option(
-            "sink.rolling-policy.on-checkpoint",
+            ON_CHECKPOINT,
             OptionType::Boolean,
             "true",
             "Whether part files end with each checkpoint. If not, a part file takes the rows of several checkpoints until it is large enough (128 MiB in memory if no size is set), old enough or has got no rows for long enough: each partition's for itself. Until then these rows are state of the job. If those of all partitions take more than 128 MiB in a subtask, or than a larger size that is set, those of the partitions that got rows least recently are written.",
@@ -122,7 +131,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "About how large merged files are. If it is not set, as sink.rolling-policy.file-size.",
         ),
         option(
-            "sink.manifest.path",
+            MANIFEST_PATH,
             OptionType::Text,
             "",
             "A directory below the table's path, whose name begins with _: for each checkpoint that publishes files, a JSON file there names them, with their lengths, as Redshift's COPY takes it. It is written when they are visible.",
@@ -141,9 +150,9 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
         ),
         option(
             COMMIT_POLICY,
-            OptionType::OneOf(&[SUCCESS_FILE]),
+            OptionType::Only(&[SUCCESS_FILE], NO_OTHER_POLICY),
             "",
-            "What says that a partition is complete: an empty file in its directory, written behind its files. Without it, nothing does.",
+            "What says that a partition is complete: success-file, an empty file in its directory, written behind its files. Without it, nothing does.",
         ),
         option(SUCCESS_FILE_NAME, OptionType::Text, "_SUCCESS", "The name of that file."),
         option(
@@ -165,7 +174,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "The time of a partition, as text with the values of columns of PARTITIONED BY: $day $hour:00:00. UTC. A partition that has none, such as that of NULL, is complete with the end of the input only.",
         ),
         option(
-            "error-prefix",
+            ERROR_PREFIX,
             OptionType::Text,
             "",
             "A directory below the table's path, whose name begins with _: rows that cannot be written go there as JSON lines with the reason, by kind of error: format (a value that the format cannot hold), partition (one that cannot name a directory). Without it, they go to the job's error.path.",

@@ -96,6 +96,15 @@ impl PathTemplate {
     }
 }
 
+/// The name of a directory's value for NULL and the empty text, as Hive has it.
+pub const NULL_DIRECTORY: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// Whether a character of a value has a meaning in paths, so that it stands as `%XX` in a directory's name.
+#[must_use]
+pub fn is_escaped_in_paths(c: char) -> bool {
+    c.is_ascii_control() || r##""#%'*/:=?\{}[]^"##.contains(c)
+}
+
 fn levels_of(text: &str) -> Result<Vec<Vec<PathPiece>>, String> {
     let mut levels = vec![Vec::new()];
     let mut rest = text.trim_end_matches('/');
