@@ -61,8 +61,8 @@ fn values_of_delivery_that_cannot_be_are_refused_where_they_stand() {
     let marks = ", 'sink.partition-commit.policy.kind' = 'success-file'";
     let by_time = &format!("{marks}, 'sink.partition-commit.trigger' = 'partition-time'");
     for (path, by, option, value, more, reason) in [
-        ("/x", "", "error-prefix", "errors", "", "its name must begin with _"),
-        ("/x", "", "sink.manifest.path", "_a/../b", "", "'_a/../b' is no path of directories"),
+        ("/x", "", "error-prefix", "errors", "", "let it begin with _"),
+        ("/x", "", "sink.manifest.path", "_a/../b", "", "= '_a/../b' is no path below"),
         ("/x", "", "sink.rolling-policy.file-size", "0 b", "", "must be above 0"),
         ("s3://b/x", "", "sink.rolling-policy.file-size", "5 GiB", "", "at most 4 GiB in an object store"),
         ("s3://b/x", "", "compaction.file-size", "5 GiB", "", "at most 4 GiB in an object store"),

@@ -166,26 +166,25 @@ impl TableConnector {
 
     fn hidden_directory(&self, key: &'static str) -> Result<Option<String>, DeliveryError> {
         let Some(given) = self.given(key) else { return Ok(None) };
-        hidden_directory(given).map(Some).map_err(|reason| DeliveryError::new(key, format!(": {reason}")))
+        let directory = given.trim_matches('/');
+        match unfit_directory(directory) {
+            None => Ok(Some(directory.to_owned())),
+            Some(reason) => Err(DeliveryError::new(key, format!(" = '{given}' {reason}"))),
+        }
     }
 }
 
-/// Checks a directory below a table's path that its readers must not see.
-fn hidden_directory(given: &str) -> Result<String, String> {
-    let directory = given.trim_matches('/');
-    let mut names = directory.split('/');
+/// Why a directory below a table's path, which its readers must not see, cannot have this name, if so.
+fn unfit_directory(directory: &str) -> Option<String> {
     if !directory.starts_with('_') {
-        return Err(format!(
-            "'{given}' is below the table's path, so its name must begin with _, or it would be read as data"
-        ));
+        return Some("would be read as data: let it begin with _, as _manifests does".to_owned());
     }
-    if names.any(|name| matches!(name, "" | "." | "..") || name.len() > DIRECTORY_BYTES_MAX) {
-        return Err(format!("'{given}' is no path of directories"));
+    if directory.split('/').any(|name| matches!(name, "" | "." | "..") || name.len() > DIRECTORY_BYTES_MAX) {
+        let wanted = "names of 1 to 255 bytes with / between them, without . and ..";
+        return Some(format!("is no path below the table's: give it {wanted}"));
     }
-    if let Some(odd) = directory.chars().find(|c| c.is_control() || r##""#%*:<>?\{}|^[]~`"##.contains(*c)) {
-        return Err(format!("'{given}' has the character {odd:?}, which not all stores take in names"));
-    }
-    Ok(directory.to_owned())
+    let odd = directory.chars().find(|c| c.is_control() || r##""#%*:<>?\{}|^[]~`"##.contains(*c))?;
+    Some(format!("has the character {odd:?}, which not all stores take in names: leave it out"))
 }
 
 /// Why a file cannot have this name, if so: else it would only be found when the first partition is complete.

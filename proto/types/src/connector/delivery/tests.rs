@@ -19,9 +19,9 @@ fn directories_are_hidden_and_below_the_tables() {
     }
     let refused = table("/x", &[("error-prefix", "errors")]).check_delivery(&[]).expect_err("it would be read");
     assert_eq!(refused.option(), "error-prefix");
-    assert!(refused.to_string().starts_with("option 'error-prefix': 'errors' is below the table's path"), "{refused}");
+    assert!(refused.to_string().starts_with("option 'error-prefix' = 'errors' would be read as data"), "{refused}");
     let refused = table("/x", &[("sink.manifest.path", "_a/..")]).check_delivery(&[]).expect_err("no path");
-    assert_eq!(refused.to_string(), "option 'sink.manifest.path': '_a/..' is no path of directories");
+    assert!(refused.to_string().starts_with("option 'sink.manifest.path' = '_a/..' is no path below"), "{refused}");
 }
 
 #[test]
