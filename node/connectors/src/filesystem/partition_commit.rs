@@ -138,7 +138,7 @@ impl PartitionCommits {
                     tracing::warn!(
                         directory,
                         file,
-                        "more than {TIMELESS_MAX} partitions have no time by '{TIME_PATTERN}': no file tells that this one \
+                        "more than {TIMELESS_MAX} partitions have no time by 'partition.time-extractor.timestamp-pattern': no file tells that this one \
                          and further ones are complete"
                     );
                 }
