@@ -324,10 +324,10 @@ async fn late_after_a_restore(parallelism: u32, active: Option<Bug>) -> u64 {
     let mut running = cluster.deploy_attempt(JOB, attempt, &next);
     running.start().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    find(&cluster, &[timed("child", [20, 21])]);
+    find(&cluster, &[timed("child", 20..220)]);
     tokio::time::sleep(Duration::from_secs(2)).await;
     complete(&cluster, &next, &mut running, 3).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let snapshots = take(&mut running, CheckpointId(4)).await;
     assert!(ended(&snapshots).contains(&"shards-3".to_owned()), "what follows was read");
     let ending = stopped(running).await;
@@ -340,33 +340,44 @@ async fn what_follows_an_end_that_was_dealt_anew_is_not_late() {
     for parallelism in [1, 2, 3] {
         assert_eq!(late_after_a_restore(parallelism, None).await, 0, "{parallelism}");
     }
-    assert_eq!(late_after_a_restore(2, Some(Bug::FollowElsewhere)).await, 2);
+    assert!(late_after_a_restore(2, Some(Bug::FollowElsewhere)).await > 0);
 }
 
-/// What follows was gone on with before the restore. The end holds the watermark until a checkpoint tells of it, and no longer.
+/// What follows was gone on with before the restore, and the end is known or not. It holds the watermark until a checkpoint
+/// tells of it, and no longer.
+async fn held_after_a_restore(parallelism: u32, is_known: bool) {
+    let child = timed("child", (0..200).map(|at| 1000 * at)).then(After::CatchUp);
+    let cluster = cluster_of(&[timed("parent", [0, 1]), child], &[(1, &[0])], true).await;
+    let graph = counted();
+    let deployment = cluster.deployment(&graph, 1);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    if is_known {
+        complete(&cluster, &deployment, &mut running, 1).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let snapshots = take(&mut running, CheckpointId(2)).await;
+    assert_eq!(ended(&snapshots), ["shards-0"]);
+    assert_eq!(running.cancel().await.failed, []);
+    let (attempt, last) = (ATTEMPT.next(), CheckpointId(2));
+    let next = going_on(&cluster, &graph, (&deployment, parallelism), (attempt, last, snapshots)).await;
+    let mut running = cluster.deploy_attempt(JOB, attempt, &next);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let closed = || integers(&cluster.tables.0.written("out"), 1).len();
+    let held = closed();
+    assert!(held < 50, "{held} windows have closed");
+    complete(&cluster, &next, &mut running, 3).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(closed() >= 199, "{} windows have closed", closed());
+    assert_eq!(running.cancel().await.failed, []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_end_is_let_go_of_after_a_restore() {
     for parallelism in [1, 2] {
-        let child = timed("child", (0..60).map(|at| 1000 * at)).then(After::CatchUp);
-        let cluster = cluster_of(&[timed("parent", [0, 1]), child], &[(1, &[0])], true).await;
-        let graph = counted();
-        let deployment = cluster.deployment(&graph, 1);
-        let mut running = cluster.deploy(JOB, &deployment);
-        running.start().await;
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        let snapshots = take(&mut running, CheckpointId(1)).await;
-        assert_eq!(ended(&snapshots), ["shards-0"]);
-        assert_eq!(running.cancel().await.failed, []);
-        let attempt = ATTEMPT.next();
-        let next = going_on(&cluster, &graph, (&deployment, parallelism), (attempt, CheckpointId(1), snapshots)).await;
-        let mut running = cluster.deploy_attempt(JOB, attempt, &next);
-        running.start().await;
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let held = cluster.tables.0.written("out").len();
-        complete(&cluster, &next, &mut running, 2).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let counts = integers(&cluster.tables.0.written("out"), 1).len();
-        assert!(held < 40 && counts >= 59, "{held} and {counts} windows have closed");
-        assert_eq!(running.cancel().await.failed, []);
+        held_after_a_restore(parallelism, false).await;
+        held_after_a_restore(parallelism, true).await;
     }
 }
