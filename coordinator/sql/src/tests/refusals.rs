@@ -376,6 +376,38 @@ fn partitions_of_records_are_their_keys() {
 }
 
 #[test]
+fn numbers_of_streams_are_within_their_bounds() {
+    for (option, value, words) in [
+        ("sink.batch.max-size", "501", "expected a whole number from 1 to 500"),
+        ("sink.requests.max-inflight", "0", "expected a whole number from 1 to 64"),
+        ("source.shard.get-records.max-record-count", "10001", "expected a whole number from 1 to 10000"),
+        ("source.shard.discovery.interval", "0 s", "expected a duration of 1 s or longer"),
+        ("source.reader.empty-records-fetch-interval", "10 ms", "expected a duration of 200 ms or longer"),
+        ("source.efo.subscription.timeout", "1 s", "expected a duration of 10 s or longer"),
+        ("sink.flush-buffer.timeout", "5 min", "expected a duration of 60 s or shorter"),
+        ("sink.aggregation.max-size", "2 MiB", "expected a size from 1 KiB to 1 MiB"),
+    ] {
+        let head = format!("CREATE TABLE x (a INT) WITH ('connector' = 'kinesis', 'stream' = 's', '{option}' = ");
+        let column = head.chars().count() as u64 + 1;
+        refused(&format!("{head}'{value}', 'format' = 'json')"), column, &format!("'{option}' = '{value}': {words}"));
+    }
+}
+
+/// Nobody would notice that they say nothing.
+#[test]
+fn options_of_streams_that_do_not_count_are_refused() {
+    let declared = |option: &str| {
+        format!("CREATE TABLE x (a INT) WITH ('connector' = 'kinesis', 'stream' = 's', 'format' = 'json', {option});\n")
+    };
+    let late = declared("'source.init.timestamp' = '0'");
+    let words = "table 'x' cannot be read: 'source.init.timestamp' needs 'source.init.position' = 'AT_TIMESTAMP'";
+    refused_at(&format!("{late}SELECT a FROM x"), 2, 15, words);
+    let key = declared("'aws.credentials.basic.secretkey' = secret('k')");
+    let words = "cannot be written: 'aws.credentials.basic.secretkey' needs 'aws.credentials.provider' = 'BASIC'";
+    refused_at(&format!("{key}INSERT INTO x VALUES (1)"), 2, 13, words);
+}
+
+#[test]
 fn sources_and_sinks_are_not_confused() {
     let sink = "CREATE TABLE s (a INT, b STRING) WITH ('connector' = 'print');";
     let after = |sql: &str, column: u64, words: &str| refused(&format!("{sink} {sql}"), 63 + column, words);

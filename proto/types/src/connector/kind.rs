@@ -21,8 +21,12 @@ pub enum OptionType {
     Number,
     /// A duration such as `10 s`.
     Duration,
+    /// A duration from one to another, as texts; empty: there is no such bound.
+    DurationWithin(&'static str, &'static str),
     /// A size such as `64 MiB`.
     Bytes,
+    /// A size from one to another, as texts.
+    BytesWithin(&'static str, &'static str),
     /// Offsets such as `partition:0,offset:42;partition:1,offset:300`.
     PartitionOffsets,
     /// One of these words.
@@ -101,6 +105,12 @@ impl OptionSpec {
             }
             OptionType::Number => unless(value.parse::<f64>().is_ok_and(f64::is_finite), "a number"),
             OptionType::Duration => unless(parse_duration(value).is_some(), "a duration such as '10 s'"),
+            OptionType::DurationWithin(least, most) => no_duration(value, least, most),
+            OptionType::BytesWithin(least, most) => {
+                let bounds = parse_bytes(least).zip(parse_bytes(most));
+                let fits = |bytes| bounds.is_some_and(|(least, most)| (least..=most).contains(&bytes));
+                unless(parse_bytes(value).is_some_and(fits), &format!("a size from {least} to {most}"))
+            }
             OptionType::Bytes => unless(parse_bytes(value).is_some(), "a size such as '64 MiB'"),
             OptionType::PartitionOffsets => match repeated_partition(value) {
                 Some(partition) => Some(format!("partition {partition} is named twice")),
@@ -124,4 +134,16 @@ impl OptionSpec {
             OptionType::Brokers => addresses::no_brokers(value),
         }
     }
+}
+
+/// Why a text is no duration from one to another; `None`: it is one.
+fn no_duration(value: &str, least: &str, most: &str) -> Option<String> {
+    let Some(given) = parse_duration(value) else { return Some("expected a duration such as '10 s'".to_owned()) };
+    let is_below = parse_duration(least).is_some_and(|least| given < least);
+    let is_above = parse_duration(most).is_some_and(|most| given > most);
+    (is_below || is_above).then(|| match (least, most) {
+        (least, "") => format!("expected a duration of {least} or longer"),
+        ("", most) => format!("expected a duration of {most} or shorter"),
+        (least, most) => format!("expected a duration from {least} to {most}"),
+    })
 }

@@ -1,14 +1,19 @@
 //! Streams of Amazon Kinesis Data Streams. Options are named as those of Flink's connector, where it has them.
 
+mod fit;
+
 use super::{
-    ConnectorSpec, Delivers, Delivery, Ends, Input, MetadataSpec, OptionSpec, OptionType, Output, Rule, SinkSpec,
-    SourceSpec, Splits,
+    Check, ConnectorSpec, Delivers, Delivery, Ends, Input, MetadataSpec, OptionSpec, OptionType, Output, Rule,
+    SinkSpec, SourceSpec, Splits,
     format::MESSAGE_FORMATS,
     option::{DEAD_LETTER_PATH, IDLE_TIMEOUT, option},
 };
 
 const STREAM: Rule = Rule::OneOf(&["stream.arn", "stream"]);
 const PROVIDER: &str = "aws.credentials.provider";
+const ROLE_PROVIDER: &str = "aws.credentials.role.provider";
+const ACCESS_KEY: &str = "aws.credentials.basic.accesskeyid";
+const SECRET_KEY: &str = "aws.credentials.basic.secretkey";
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "kinesis",
@@ -35,12 +40,13 @@ const READ_RULES: &[Rule] = &[
     WEB_TOKEN,
     needs("source.init.position", "AT_TIMESTAMP", "source.init.timestamp"),
     needs("source.reader.type", "EFO", "source.efo.consumer.name"),
+    Rule::Own(Check(fit::fits)),
 ];
 
-const WRITE_RULES: &[Rule] = &[STREAM, BASIC_ID, BASIC_KEY, ROLE, WEB_ROLE, WEB_TOKEN];
+const WRITE_RULES: &[Rule] = &[STREAM, BASIC_ID, BASIC_KEY, ROLE, WEB_ROLE, WEB_TOKEN, Rule::Own(Check(fit::fits))];
 
-const BASIC_ID: Rule = needs(PROVIDER, "BASIC", "aws.credentials.basic.accesskeyid");
-const BASIC_KEY: Rule = needs(PROVIDER, "BASIC", "aws.credentials.basic.secretkey");
+const BASIC_ID: Rule = needs(PROVIDER, "BASIC", ACCESS_KEY);
+const BASIC_KEY: Rule = needs(PROVIDER, "BASIC", SECRET_KEY);
 const ROLE: Rule = needs(PROVIDER, "ASSUME_ROLE", "aws.credentials.role.arn");
 const WEB_ROLE: Rule = needs(PROVIDER, "WEB_IDENTITY_TOKEN", "aws.credentials.role.arn");
 const WEB_TOKEN: Rule = needs(PROVIDER, "WEB_IDENTITY_TOKEN", "aws.credentials.webIdentityToken.file");
@@ -55,15 +61,18 @@ const OPTIONS: &[OptionSpec] = &[
         "aws.region",
         "The region. If it is not set, that of the ARN, else that which AWS's tools find (AWS_REGION, the profile, the instance).",
     ),
-    text("aws.endpoint", "A URL that is asked instead of AWS's, for emulators and private endpoints."),
+    text(
+        "aws.endpoint",
+        "A URL that is asked instead of AWS's, for emulators and private endpoints. If it is not set, AWS_ENDPOINT_URL_KINESIS or AWS_ENDPOINT_URL of a node, or endpoint_url of its profile, may lead elsewhere.",
+    ),
     option(
         PROVIDER,
         OptionType::OneOf(&["AUTO", "BASIC", "ENV_VAR", "PROFILE", "ASSUME_ROLE", "WEB_IDENTITY_TOKEN"]),
         "AUTO",
         "Where credentials come from: as AWS's tools find them (environment, profiles with SSO, web identity, container, instance), or only by the options that are named here. ASSUME_ROLE: a role, with what AUTO or aws.credentials.role.provider finds.",
     ),
-    hidden(text("aws.credentials.basic.accesskeyid", "BASIC: the id of an access key.")),
-    hidden(text("aws.credentials.basic.secretkey", "BASIC: the access key.")),
+    hidden(text(ACCESS_KEY, "BASIC: the id of an access key.")),
+    hidden(text(SECRET_KEY, "BASIC: the access key.")),
     hidden(text("aws.credentials.basic.sessiontoken", "BASIC: the session token of temporary keys.")),
     hidden(text(
         "aws.credentials.profile.name",
@@ -73,7 +82,7 @@ const OPTIONS: &[OptionSpec] = &[
         "aws.credentials.profile.path",
         OptionType::File,
         "",
-        "PROFILE: a file of profiles with credentials, on every node.",
+        "PROFILE: a file of profiles with credentials, on every node. It may name no program (credential_process).",
     ),
     hidden(text("aws.credentials.role.arn", "ASSUME_ROLE, WEB_IDENTITY_TOKEN: the ARN of the role.")),
     hidden(text(
@@ -86,7 +95,7 @@ const OPTIONS: &[OptionSpec] = &[
         "ASSUME_ROLE: a URL that is asked instead of AWS's Security Token Service.",
     )),
     option(
-        "aws.credentials.role.provider",
+        ROLE_PROVIDER,
         OptionType::OneOf(&["AUTO", "BASIC", "ENV_VAR", "PROFILE"]),
         "AUTO",
         "ASSUME_ROLE: where the credentials come from with which the role is assumed.",
@@ -109,7 +118,7 @@ const OPTIONS: &[OptionSpec] = &[
     ),
     option(
         "source.shard.discovery.interval",
-        OptionType::Duration,
+        OptionType::DurationWithin("1 s", ""),
         "10 s",
         "How long after one look for new shards the next one follows; at least 1 s.",
     ),
@@ -121,13 +130,13 @@ const OPTIONS: &[OptionSpec] = &[
     ),
     option(
         "source.shard.get-records.max-record-count",
-        OptionType::Integer,
+        OptionType::Between(1, 10_000),
         "10000",
         "POLLING: the most records that one request asks for, 1 to 10000.",
     ),
     option(
         "source.reader.empty-records-fetch-interval",
-        OptionType::Duration,
+        OptionType::DurationWithin("200 ms", ""),
         "250 ms",
         "POLLING: how long after a request that found no records the next one follows; at least 200 ms.",
     ),
@@ -140,9 +149,9 @@ const OPTIONS: &[OptionSpec] = &[
     ),
     option(
         "source.efo.subscription.timeout",
-        OptionType::Duration,
+        OptionType::DurationWithin("10 s", ""),
         "1 min",
-        "EFO: how long a subscription may be silent; it is renewed then.",
+        "EFO: how long a subscription may be silent; it is renewed then. At least 10 s.",
     ),
     option(
         "source.aggregation.other-shards",
@@ -174,18 +183,18 @@ const OPTIONS: &[OptionSpec] = &[
         "none",
         "Whether rows of one partition key stay in order. PutRecords keeps none: strict keeps one record per key on its way, which takes one round trip for each.",
     ),
-    option("sink.batch.max-size", OptionType::Integer, "500", "The most records of one request, 1 to 500."),
+    option("sink.batch.max-size", OptionType::Between(1, 500), "500", "The most records of one request, 1 to 500."),
     option(
         "sink.requests.max-inflight",
-        OptionType::Integer,
+        OptionType::Between(1, 64),
         "16",
         "The most requests of a subtask that are on their way at a time, 1 to 64.",
     ),
     option(
         "sink.flush-buffer.timeout",
-        OptionType::Duration,
+        OptionType::DurationWithin("", "60 s"),
         "100 ms",
-        "How long a record waits for others with which it is sent. In Flink the default is 5 s.",
+        "How long a record waits for others with which it is sent, at most 60 s. A request that is full does not wait. In Flink the default is 5 s.",
     ),
     option(
         "sink.aggregation.enabled",
@@ -195,9 +204,9 @@ const OPTIONS: &[OptionSpec] = &[
     ),
     option(
         "sink.aggregation.max-size",
-        OptionType::Bytes,
+        OptionType::BytesWithin("1 KiB", "1 MiB"),
         "50 KiB",
-        "The most bytes of an aggregated record, at most 1 MiB.",
+        "The most bytes of an aggregated record, 1 KiB to 1 MiB.",
     ),
     text(
         "sink.record-id.field",

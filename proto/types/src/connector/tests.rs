@@ -133,4 +133,16 @@ fn values_are_checked_by_kind() {
     assert!(refuses(OptionType::Integer, "-3").is_some());
     assert!(refuses(OptionType::Boolean, "yes").is_some_and(|why| why.contains("true or false")));
     assert!(refuses(OptionType::OneOf(&["a", "b"]), "c").is_some_and(|why| why.contains("a, b")));
+    let within = |least, most, value: &str| refuses(OptionType::DurationWithin(least, most), value).unwrap_or_default();
+    assert_eq!(within("1 s", "", "1000 ms"), "");
+    assert_eq!(within("1 s", "", "999 ms"), "expected a duration of 1 s or longer");
+    assert_eq!(within("", "60 s", "1 min"), "");
+    assert_eq!(within("", "60 s", "61 s"), "expected a duration of 60 s or shorter");
+    assert_eq!(within("1 s", "60 s", "0 s"), "expected a duration from 1 s to 60 s");
+    assert_eq!(within("1 s", "", "soon"), "expected a duration such as '10 s'");
+    let bytes = |value: &str| refuses(OptionType::BytesWithin("1 KiB", "1 MiB"), value);
+    assert_eq!((bytes("1 KiB"), bytes("1 MiB")), (None, None));
+    for value in ["1023", "2 MiB", "large"] {
+        assert_eq!(bytes(value).as_deref(), Some("expected a size from 1 KiB to 1 MiB"), "{value}");
+    }
 }
