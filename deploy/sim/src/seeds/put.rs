@@ -122,7 +122,7 @@ impl SimulatedKinesis {
                 match unpack(&record.data) {
                     None => rows.push((record.partition_key, record.data)),
                     Some(packed) => {
-                        let own = packed.into_iter().filter(|row| row.belongs_to(&shard.hash_keys));
+                        let own = packed.filter(|row| row.belongs_to(&shard.hash_keys));
                         rows.extend(own.map(|row| (row.partition_key, row.data)));
                     }
                 }

@@ -17,7 +17,11 @@
 //! ```
 //!
 //! What does not fit in every respect is a record like others, as for the Kinesis Client Library (KCL): the magic bytes may begin any
-//! data. Tags and unknown fields are passed over.
+//! data. So is one with a partition key that is longer than Kinesis takes (`PARTITION_KEY_CHARS_MAX`). Tags and unknown fields are
+//! passed over.
+//!
+//! All of it is looked at first, and taken apart one by one: a few bytes can name a long key, so that all parts together may take
+//! hundreds of times the memory of the record.
 
 mod message;
 mod pack;
@@ -25,7 +29,7 @@ mod pack;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 
-pub use self::pack::Packer;
+pub use self::{message::SubRecords, pack::Packer};
 use crate::{HashKeyRange, hash_key_of};
 
 /// What an aggregated record begins with.
@@ -59,9 +63,9 @@ impl SubRecord {
     }
 }
 
-/// The records that were packed into this data, in their order; `None`: it is a record like others.
+/// The records that were packed into this data, in their order, each made when it is asked for; `None`: it is a record like others.
 #[must_use]
-pub fn unpack(data: &Bytes) -> Option<Vec<SubRecord>> {
+pub fn unpack(data: &Bytes) -> Option<SubRecords> {
     if !data.starts_with(&MAGIC) || data.len() < MAGIC.len() + DIGEST_BYTES {
         return None;
     }
@@ -70,7 +74,7 @@ pub fn unpack(data: &Bytes) -> Option<Vec<SubRecord>> {
     if Md5::digest(&message).as_slice() != digest {
         return None;
     }
-    message::parse(&message)
+    SubRecords::of(message)
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ mod tests {
 
     fn keys(entry: &Entry) -> Vec<u128> {
         let parts = unpack(&entry.record.data).expect("it is aggregated");
-        parts.iter().filter_map(|part| part.explicit_hash_key).collect()
+        parts.filter_map(|part| part.explicit_hash_key).collect()
     }
 
     #[test]

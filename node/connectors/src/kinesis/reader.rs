@@ -15,7 +15,7 @@
 
 mod trouble;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thalweg_kinesis::{ChildShard, Record, SequenceNumber, Start};
@@ -33,7 +33,7 @@ use super::{
     pace::Pace,
     payload::{Place, Position, ShardSplit, piece_name},
     table::KinesisTable,
-    unpack::{UserRecord, unpack},
+    unpack::Pending,
 };
 use crate::{ConnectorError, LaterSplit, Read, SplitReader, Successor, decoding::DecodingTurn, record_rows::Rows};
 
@@ -69,7 +69,7 @@ pub(super) struct ShardReader {
     pace: Pace,
     backoff: Backoff,
     /// Records that are read and not given.
-    pending: VecDeque<UserRecord>,
+    pending: Pending,
     /// The memory of those.
     turn: Option<DecodingTurn>,
     /// The position once all of them are given.
@@ -123,7 +123,7 @@ impl ShardReader {
             records_max,
             pace: Pace::new(empty_interval),
             backoff: Backoff::default(),
-            pending: VecDeque::new(),
+            pending: Pending::new(shard.hash_keys, table.options.foreign),
             turn: None,
             behind_pending: None,
             position: shard.position.clone(),
@@ -146,13 +146,9 @@ impl ShardReader {
 
     /// Gives the records that are read, or as many of them as become one batch.
     async fn give(&mut self) -> Result<Read, ConnectorError> {
-        let mut bytes = 0;
-        let fits = |record: &&UserRecord| {
-            bytes += record.bytes();
-            bytes <= BATCH_BYTES_MAX
-        };
-        let count = self.pending.iter().take(self.batch_rows).take_while(fits).count().max(1);
-        let decoded = self.rows.decode(&self.pending.make_contiguous()[..count]).await;
+        let records = self.pending.batch(self.batch_rows, BATCH_BYTES_MAX);
+        let count = records.len();
+        let decoded = self.rows.decode(records).await;
         let Rows { batch, dead_letters } = match decoded {
             Ok(rows) => rows,
             // A registry of schemas does not answer, for example. The records stay.
@@ -168,8 +164,7 @@ impl ShardReader {
             return Err(ConnectorError::Record { position: first.position.clone(), reason: first.reason.clone() });
         }
         self.on_read();
-        let last = self.pending.drain(..count).next_back();
-        if let Some(last) = last {
+        if let Some(last) = self.pending.on_given(count) {
             let arrived = last.arrived_ms;
             self.position = Position::Behind(Place {
                 sub: (!last.is_last).then_some(last.sub),
@@ -185,7 +180,7 @@ impl ShardReader {
 
     /// Once all of a page is given, the position is behind what was left out of it, too.
     fn settle_page(&mut self) {
-        if self.pending.is_empty() {
+        if self.is_page_over() {
             self.turn = None;
             if let Some(place) = self.behind_pending.take() {
                 self.position = Position::Behind(place);
@@ -266,7 +261,7 @@ impl ShardReader {
         let read_until_ms = behind_ms.map(|behind| began_ms.saturating_sub(i64::try_from(behind).unwrap_or(i64::MAX)));
         self.take(records, read_until_ms);
         self.end = end;
-        if !self.pending.is_empty() {
+        if !self.is_page_over() {
             return Ok(None);
         }
         self.settle_page();
@@ -301,35 +296,43 @@ impl ShardReader {
 
     /// Takes the records of a page.
     fn take(&mut self, records: Vec<Record>, read_until_ms: Option<i64>) {
-        let SplitOf { shard, .. } = &*self.split;
-        let mut left_out = 0;
         let mut place = match &self.position {
             Position::Behind(place) => Some(place.clone()),
             Position::TrimHorizon | Position::Timestamp(_) => None,
         };
-        for record in records {
-            let given = place.as_ref().filter(|place| place.sequence_number == record.sequence_number);
-            let given = given.and_then(|place| place.sub);
-            let (sequence_number, arrived_ms) = (record.sequence_number.clone(), record.arrived_ms);
-            let of = (&shard.hash_keys, self.table.options.foreign);
-            left_out += unpack(record, of, given, &mut self.pending);
+        let first = records.first().map(|record| &record.sequence_number);
+        let given = place.as_ref().filter(|place| first == Some(&place.sequence_number)).and_then(|place| place.sub);
+        if let Some(Record { sequence_number, arrived_ms, .. }) = records.last() {
             let before = place.as_ref().map_or(i64::MIN, |place| place.read_until_ms);
-            let read_until_ms = arrived_ms.unwrap_or(before);
-            place = Some(Place { sequence_number, sub: None, arrived_ms, read_until_ms });
+            // Some may not tell.
+            let arrived = records.iter().filter_map(|record| record.arrived_ms).next_back();
+            place = Some(Place {
+                sequence_number: sequence_number.clone(),
+                sub: None,
+                arrived_ms: *arrived_ms,
+                read_until_ms: arrived.unwrap_or(before),
+            });
         }
         if let (Some(place), Some(read_until_ms)) = (&mut place, read_until_ms) {
             place.read_until_ms = read_until_ms;
         }
         self.behind_pending = place;
-        if left_out > 0 {
+        self.pending.take(records, given);
+    }
+
+    /// Whether all of the page is given. What is left of it may belong to other shards, which is told.
+    fn is_page_over(&mut self) -> bool {
+        let is_over = self.pending.is_empty();
+        if self.pending.take_left_out() > 0 {
+            let shard = &self.split.shard.shard;
             self.table.notices.tell("other shards", || {
                 format!(
-                    "aggregated records of shard {} hold some that belong to other shards, and are left out here as by the \
-                     KCL; if their producers do not send them again, 'source.aggregation.other-shards' = 'keep' reads them",
-                    shard.shard
+                    "aggregated records of shard {shard} hold some that belong to other shards, and are left out here as by the \
+                     KCL; if their producers do not send them again, 'source.aggregation.other-shards' = 'keep' reads them"
                 )
             });
         }
+        is_over
     }
 
     /// It can be read again. Returns whether `Read::Waiting` was said.
@@ -344,7 +347,7 @@ impl ShardReader {
 impl SplitReader for ShardReader {
     async fn next(&mut self) -> Result<Read, ConnectorError> {
         loop {
-            if !self.pending.is_empty() {
+            if !self.is_page_over() {
                 if self.turn.is_none() {
                     self.turn = Some(self.table.decoding.take(self.page_bytes.max(PAGE_BYTES_MIN)).await);
                 }

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use super::SubRecord;
+use crate::PARTITION_KEY_CHARS_MAX;
 
 const PARTITION_KEYS: u64 = 1;
 const EXPLICIT_HASH_KEYS: u64 = 2;
@@ -27,31 +28,105 @@ enum Value {
     Other,
 }
 
-/// `None`: it is no such message, or has no records, or one of them names a key that there is not.
-pub(super) fn parse(message: &Bytes) -> Option<Vec<SubRecord>> {
-    let (mut partition_keys, mut hash_keys, mut records) = (Vec::new(), Vec::new(), Vec::new());
-    let mut rest = message.clone();
-    while let Some((field, value)) = next_field(&mut rest)? {
-        match (field, value) {
-            (PARTITION_KEYS, Value::Bytes(key)) => partition_keys.push(String::from_utf8(key.to_vec()).ok()?),
-            (EXPLICIT_HASH_KEYS, Value::Bytes(key)) => hash_keys.push(hash_key(&key)?),
-            (RECORDS, Value::Bytes(record)) => records.push(record),
-            (PARTITION_KEYS | EXPLICIT_HASH_KEYS | RECORDS, Value::Number(_) | Value::Other) => return None,
-            (_, Value::Number(_) | Value::Bytes(_) | Value::Other) => {}
-        }
-    }
-    // The tables may stand behind the records, since fields have no order.
-    let parsed: Option<Vec<SubRecord>> =
-        records.into_iter().map(|record| parse_record(record, &partition_keys, &hash_keys)).collect();
-    parsed.filter(|records| !records.is_empty())
+/// The records of a message, which is sound, in their order.
+#[derive(Debug, Clone)]
+pub struct SubRecords {
+    message: Bytes,
+    /// What was not looked at since.
+    rest: Bytes,
+    partition_keys: Vec<Place>,
+    hash_keys: Vec<Place>,
 }
 
-fn parse_record(mut record: Bytes, partition_keys: &[String], hash_keys: &[u128]) -> Option<SubRecord> {
-    let (mut partition_key, mut explicit_hash_key, mut data) = (None, None, None);
+/// Where something is in the message: an entry of a table takes two bytes of it at least, and eight here.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: u32,
+    length: u32,
+}
+
+/// A record as it is in the message.
+struct Raw {
+    partition_key: u64,
+    hash_key: Option<u64>,
+    data: Bytes,
+}
+
+impl SubRecords {
+    /// `None`: it is no such message, or has no records, or one of them names a key that there is not, or a key is none.
+    pub(super) fn of(message: Bytes) -> Option<Self> {
+        let (mut partition_keys, mut hash_keys) = (Vec::new(), Vec::new());
+        // The tables may stand behind the records, since fields have no order.
+        let (mut has_records, mut last_key, mut last_hash_key) = (false, 0, None);
+        let mut rest = message.clone();
+        while let Some((field, value)) = next_field(&mut rest)? {
+            // The value ends where the rest begins.
+            let end = message.len() - rest.len();
+            match (field, value) {
+                (PARTITION_KEYS, Value::Bytes(key)) => {
+                    partition_key(&key)?;
+                    partition_keys.push(Place::of(end, key.len())?);
+                }
+                (EXPLICIT_HASH_KEYS, Value::Bytes(key)) => {
+                    hash_key(&key)?;
+                    hash_keys.push(Place::of(end, key.len())?);
+                }
+                (RECORDS, Value::Bytes(record)) => {
+                    let raw = raw(record)?;
+                    has_records = true;
+                    last_key = last_key.max(raw.partition_key);
+                    last_hash_key = last_hash_key.max(raw.hash_key);
+                }
+                (PARTITION_KEYS | EXPLICIT_HASH_KEYS | RECORDS, Value::Number(_) | Value::Other) => return None,
+                (_, Value::Number(_) | Value::Bytes(_) | Value::Other) => {}
+            }
+        }
+        let is_in = |index: u64, table: &[Place]| usize::try_from(index).is_ok_and(|index| index < table.len());
+        let are_there = is_in(last_key, &partition_keys) && last_hash_key.is_none_or(|last| is_in(last, &hash_keys));
+        (has_records && are_there).then(|| Self { rest: message.clone(), message, partition_keys, hash_keys })
+    }
+
+    fn entry(&self, table: &[Place], index: u64) -> Option<&[u8]> {
+        let Place { at, length } = *table.get(usize::try_from(index).ok()?)?;
+        let at = usize::try_from(at).ok()?;
+        self.message.get(at..at.checked_add(usize::try_from(length).ok()?)?)
+    }
+
+    fn made(&self, raw: Raw) -> Option<SubRecord> {
+        let explicit_hash_key = match raw.hash_key {
+            Some(index) => Some(hash_key(self.entry(&self.hash_keys, index)?)?),
+            None => None,
+        };
+        let partition_key = partition_key(self.entry(&self.partition_keys, raw.partition_key)?)?.to_owned();
+        Some(SubRecord { partition_key, explicit_hash_key, data: raw.data })
+    }
+}
+
+impl Iterator for SubRecords {
+    type Item = SubRecord;
+
+    /// All of the message was found to be sound, so only its end is one.
+    fn next(&mut self) -> Option<SubRecord> {
+        loop {
+            if let (RECORDS, Value::Bytes(record)) = next_field(&mut self.rest)?? {
+                return self.made(raw(record)?);
+            }
+        }
+    }
+}
+
+impl Place {
+    fn of(end: usize, length: usize) -> Option<Self> {
+        Some(Self { at: u32::try_from(end - length).ok()?, length: u32::try_from(length).ok()? })
+    }
+}
+
+fn raw(mut record: Bytes) -> Option<Raw> {
+    let (mut partition_key, mut hash_key, mut data) = (None, None, None);
     while let Some((field, value)) = next_field(&mut record)? {
         match (field, value) {
             (PARTITION_KEY_INDEX, Value::Number(index)) => partition_key = Some(index),
-            (EXPLICIT_HASH_KEY_INDEX, Value::Number(index)) => explicit_hash_key = Some(index),
+            (EXPLICIT_HASH_KEY_INDEX, Value::Number(index)) => hash_key = Some(index),
             (DATA, Value::Bytes(bytes)) => data = Some(bytes),
             (
                 PARTITION_KEY_INDEX | EXPLICIT_HASH_KEY_INDEX | DATA,
@@ -60,15 +135,13 @@ fn parse_record(mut record: Bytes, partition_keys: &[String], hash_keys: &[u128]
             (_, Value::Number(_) | Value::Bytes(_) | Value::Other) => {}
         }
     }
-    let explicit_hash_key = match explicit_hash_key {
-        Some(index) => Some(*hash_keys.get(usize::try_from(index).ok()?)?),
-        None => None,
-    };
-    Some(SubRecord {
-        partition_key: partition_keys.get(usize::try_from(partition_key?).ok()?)?.clone(),
-        explicit_hash_key,
-        data: data?,
-    })
+    Some(Raw { partition_key: partition_key?, hash_key, data: data? })
+}
+
+/// A text that is not longer than Kinesis takes.
+fn partition_key(bytes: &[u8]) -> Option<&str> {
+    let key = std::str::from_utf8(bytes).ok()?;
+    key.chars().nth(PARTITION_KEY_CHARS_MAX).is_none().then_some(key)
 }
 
 /// The outer `None`: the bytes are malformed; the inner: they are at their end.

@@ -67,6 +67,10 @@ fn without_place(records: &[NewRecord]) -> Vec<SubRecord> {
     records.iter().map(sub_record).collect()
 }
 
+fn taken_apart(data: &Bytes) -> Option<Vec<SubRecord>> {
+    unpack(data).map(Iterator::collect)
+}
+
 /// Puts a message into the frame of an aggregated record.
 fn framed(message: &[u8]) -> Bytes {
     [&MAGIC[..], message, Md5::digest(message).as_slice()].concat().into()
@@ -76,7 +80,7 @@ fn framed(message: &[u8]) -> Bytes {
 fn what_the_library_packs_is_taken_apart() {
     for (name, case) in golden() {
         let given: Vec<NewRecord> = case.records.iter().map(Given::record).collect();
-        assert_eq!(unpack(&decoded(&case.data)), Some(without_place(&given)), "{name}");
+        assert_eq!(taken_apart(&decoded(&case.data)), Some(without_place(&given)), "{name}");
     }
 }
 
@@ -124,13 +128,13 @@ fn records_like_others_are_not_taken_apart() {
     let whole = decoded(&golden()["explicit hash keys"].data);
     assert!(unpack(&whole).is_some());
     for like_others in [&b""[..], b"data", &MAGIC, b"\xf3\x89\x9a\xc2 and more than sixteen bytes behind them"] {
-        assert_eq!(unpack(&Bytes::copy_from_slice(like_others)), None);
+        assert_eq!(taken_apart(&Bytes::copy_from_slice(like_others)), None);
     }
     for at in 0..whole.len() {
         let mut changed = whole.to_vec();
         changed[at] ^= 1;
-        assert_eq!(unpack(&changed.into()), None, "changed at {at}");
-        assert_eq!(unpack(&whole.slice(..at)), None, "cut at {at}");
+        assert_eq!(taken_apart(&changed.into()), None, "changed at {at}");
+        assert_eq!(taken_apart(&whole.slice(..at)), None, "cut at {at}");
     }
 }
 
@@ -138,7 +142,7 @@ fn records_like_others_are_not_taken_apart() {
 fn messages_that_make_no_sense_are_not_taken_apart() {
     let key = b"\x0a\x01k";
     let behind_key = |rest: &[u8]| framed(&[key, rest].concat());
-    assert_eq!(unpack(&behind_key(b"\x1a\x05\x08\x00\x1a\x01d")).map(|records| records.len()), Some(1));
+    assert_eq!(taken_apart(&behind_key(b"\x1a\x05\x08\x00\x1a\x01d")).map(|records| records.len()), Some(1));
     for (what, message) in [
         ("no records", behind_key(b"")),
         ("no bytes", framed(b"")),
@@ -156,8 +160,35 @@ fn messages_that_make_no_sense_are_not_taken_apart() {
         ("a key that is no text", framed(b"\x0a\x01\xff\x1a\x05\x08\x00\x1a\x01d")),
         ("a hash key that is no number", behind_key(b"\x12\x02+1\x1a\x05\x08\x00\x1a\x01d")),
     ] {
-        assert_eq!(unpack(&message), None, "{what}");
+        assert_eq!(taken_apart(&message), None, "{what}");
     }
+}
+
+/// A message with one partition key, and so many records without data that have it.
+fn of_one_key(key: &str, records: usize) -> Bytes {
+    let mut message = Vec::new();
+    message::put_partition_key(&mut message, key);
+    (0..records).for_each(|_| message::put_record(&mut message, 0, None, b""));
+    framed(&message)
+}
+
+#[test]
+fn a_key_is_no_longer_than_kinesis_takes() {
+    // Characters count, not bytes.
+    let longest = "ü".repeat(256);
+    let parts = taken_apart(&of_one_key(&longest, 2)).expect("it is aggregated");
+    assert!(parts.len() == 2 && parts.iter().all(|part| part.partition_key == longest));
+    assert_eq!(taken_apart(&of_one_key(&format!("{longest}u"), 2)), None);
+    assert_eq!(taken_apart(&of_one_key(&"k".repeat(1 << 20), 1)), None);
+}
+
+/// Else 6 bytes of a record could become a thousand of memory, each.
+#[test]
+fn parts_are_made_one_by_one() {
+    let data = of_one_key(&"k".repeat(256), 100_000);
+    let mut parts = unpack(&data).expect("it is aggregated");
+    assert_eq!(parts.next().map(|part| part.partition_key.len()), Some(256));
+    assert_eq!(parts.count(), 99_999);
 }
 
 #[test]
@@ -165,7 +196,7 @@ fn tags_unknown_fields_and_tables_behind_records_are_passed_over() {
     // A record with a tag and a field of 4 bytes, one of 8 bytes beside it, and the table last.
     let record = b"\x1a\x11\x08\x00\x1a\x01d\x22\x05\x0a\x03tag\x2d\x01\x02\x03\x04";
     let message = [&record[..], b"\x21\x01\x02\x03\x04\x05\x06\x07\x08", b"\x0a\x01k"].concat();
-    assert_eq!(unpack(&framed(&message)), Some(without_place(&[new("k", None, b"d")])));
+    assert_eq!(taken_apart(&framed(&message)), Some(without_place(&[new("k", None, b"d")])));
 }
 
 #[test]
@@ -206,7 +237,7 @@ proptest! {
         let mut apart = Vec::new();
         for whole in &wholes {
             let plain = without_place(std::slice::from_ref(whole));
-            let parts = unpack(&whole.data).unwrap_or(plain);
+            let parts = taken_apart(&whole.data).unwrap_or(plain);
             prop_assert!(parts.len() == 1 || put_bytes(whole) <= bytes_max);
             prop_assert_eq!(whole.explicit_hash_key.unwrap_or_else(|| hash_key_of(&whole.partition_key)), parts[0].hash_key());
             apart.extend(parts);
@@ -216,6 +247,6 @@ proptest! {
 
     #[test]
     fn no_message_makes_it_panic(message in prop::collection::vec(prop_oneof![0..0x24_u8, any::<u8>()], 0..60)) {
-        let _ = unpack(&framed(&message));
+        let _ = taken_apart(&framed(&message));
     }
 }

@@ -221,9 +221,9 @@ async fn aggregated_records_are_those_of_one_shard_even_while_shards_are_split()
         for record in written {
             match unpack(&record.data) {
                 // As readers do.
-                Some(parts) => all.extend(
-                    parts.iter().filter(|part| part.belongs_to(&shard.hash_keys)).map(|part| number(&part.data)),
-                ),
+                Some(parts) => {
+                    all.extend(parts.filter(|part| part.belongs_to(&shard.hash_keys)).map(|part| number(&part.data)))
+                }
                 None => all.push(number(&record.data)),
             }
         }

@@ -101,7 +101,7 @@ async fn aggregated(world: &World<'_>) {
     given.iter().for_each(|record| packer.push(record.clone()).expect("it fits"));
     let put = subject.put(&[packer.finish().expect("there are records")]).await.remove(0);
     let record = subject.read_from(&put.shard, &Start::TrimHorizon).await.remove(0);
-    let parts = unpack(&record.data).expect("it is aggregated");
+    let parts: Vec<_> = unpack(&record.data).expect("it is aggregated").collect();
     let shards = subject.all_shards().await;
     let shard = shards.iter().find(|shard| shard.id == put.shard).expect("the shard is known");
     assert!(parts.iter().all(|part| part.belongs_to(&shard.hash_keys)));
