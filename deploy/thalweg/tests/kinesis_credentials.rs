@@ -10,6 +10,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -153,6 +154,12 @@ fn fill_home(home: &Path) {
 
 /// Runs a script over a table with these options and nothing of AWS in its environment but these variables.
 fn run(server: &Server, home: &Path, variables: &[(&str, &str)], options: &[(&str, &str)]) -> Outcome {
+    let url = server.url();
+    run_at(home, variables, &[&[("aws.endpoint", url.as_str())], options].concat())
+}
+
+/// As `run`, at whatever the options or the variables name.
+fn run_at(home: &Path, variables: &[(&str, &str)], options: &[(&str, &str)]) -> Outcome {
     let set = [("HOME", home.to_str().expect("a path of text"))];
     let mut place = Place::default();
     let unless_instance = [("AWS_EC2_METADATA_DISABLED", "true")].into_iter();
@@ -161,13 +168,12 @@ fn run(server: &Server, home: &Path, variables: &[(&str, &str)], options: &[(&st
         place.variables.insert(name.to_owned(), value.to_owned());
     }
     let options: String = options.iter().map(|(key, value)| format!(", '{key}' = '{value}'")).collect();
-    let url = server.url();
     place.thalweg(&[
         "run",
         "-e",
         &format!(
             "CREATE TABLE t (n BIGINT) WITH ('connector' = 'kinesis', 'stream' = 'clicks', 'aws.region' = 'us-east-1',
-               'aws.endpoint' = '{url}', 'format' = 'json'{options});
+               'format' = 'json'{options});
              SELECT n FROM t;"
         ),
     ])
@@ -231,4 +237,63 @@ fn whoever_has_no_credentials_is_told_where_they_were_looked_for() {
         assert!(refused.stderr.contains(told), "{told}: {refused:?}");
     }
     assert_eq!(server.take_asked(), [""; 0], "nobody is asked without");
+}
+
+/// Whoever may submit a job chooses the file; whoever runs the node has written its own.
+#[test]
+fn a_program_is_run_for_profiles_of_the_node_alone() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let home = directory.path();
+    let (ran, named, program) = (home.join("ran"), home.join("named"), home.join("program"));
+    let keys = format!(r#"{{"Version":1,"AccessKeyId":"AKIAPROGRAM","SecretAccessKey":"{SECRET}"}}"#);
+    fs::write(&program, format!("#!/bin/sh\necho ran >>'{}'\necho '{keys}'\n", ran.display())).expect("a file");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it can be run");
+    let profile = format!("credential_process = {}\n", program.display());
+    fs::write(&named, format!("[work]\naws_access_key_id = AKIA\n[tool]\n{profile}")).expect("a file");
+    let path = named.display().to_string();
+    let of = |name| [("aws.credentials.provider", "PROFILE"), ("aws.credentials.profile.name", name)];
+    for name in ["tool", "work"] {
+        let refused = run(&server, home, &[], &[&of(name)[..], &[("aws.credentials.profile.path", &path)]].concat());
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        let told = format!("the profiles of {path}: profile 'tool' has a credential_process");
+        assert!(refused.stderr.contains(&told), "{refused:?}");
+        assert!(!ran.exists() && server.take_asked().is_empty(), "{refused:?}");
+    }
+    fs::create_dir_all(home.join(".aws")).expect("a folder");
+    fs::write(home.join(".aws/config"), format!("[profile tool]\n{profile}")).expect("a file");
+    let own = run(&server, home, &[], &of("tool"));
+    assert_eq!(server.take_asked(), ["AKIAPROGRAM"], "{own:?}");
+    assert!(ran.exists() && !own.stderr.contains(SECRET), "{own:?}");
+}
+
+/// A node's variables and profiles may lead elsewhere than a table says.
+#[test]
+fn whoever_is_asked_elsewhere_is_named() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let home = directory.path();
+    let url = server.url();
+    // Nobody listens at port 1.
+    let nowhere = "http://127.0.0.1:1";
+    let keys = [("AWS_ACCESS_KEY_ID", "AKIAENV"), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+    fs::create_dir_all(home.join(".aws")).expect("a folder");
+    fs::write(home.join(".aws/config"), format!("[profile away]\nendpoint_url = {url}\n")).expect("a file");
+    for (variables, at) in [
+        (&[("AWS_ENDPOINT_URL", url.as_str())][..], "AWS_ENDPOINT_URL"),
+        (&[("AWS_ENDPOINT_URL", nowhere), ("AWS_ENDPOINT_URL_KINESIS", &url)], "AWS_ENDPOINT_URL_KINESIS"),
+        (&[("AWS_PROFILE", "away")], "endpoint_url of the node's profile"),
+    ] {
+        let refused = run_at(home, &[&keys[..], variables].concat(), &[]);
+        let told = format!("there is no stream 'clicks' at {url} ({at})");
+        assert!(refused.code == Some(1) && refused.stderr.contains(&told), "{told}: {refused:?}");
+        assert_eq!(server.take_asked(), ["AKIAENV"], "{refused:?}");
+    }
+    let away = [("AWS_ENDPOINT_URL_KINESIS", nowhere)];
+    let refused = run_at(home, &[&keys[..], &away].concat(), &[]);
+    let told = format!("stream 'clicks' cannot be asked for at {nowhere} (AWS_ENDPOINT_URL_KINESIS)");
+    assert!(refused.code == Some(1) && refused.stderr.contains(&told), "{refused:?}");
+    let named = run_at(home, &[&keys[..], &away].concat(), &[("aws.endpoint", &url)]);
+    let told = format!("there is no stream 'clicks' at {url} ('aws.endpoint')");
+    assert!(named.stderr.contains(&told), "a table's own counts: {named:?}");
 }

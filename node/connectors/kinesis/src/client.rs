@@ -35,6 +35,12 @@ pub trait Kinesis: Send + Sync + fmt::Debug {
 /// A client of one stream.
 #[async_trait]
 pub trait Stream: Send + Sync {
+    /// Where the surroundings of the process lead it, with what says so, as is known once it was asked something; `None`: where the
+    /// configuration says.
+    fn led_to(&self) -> Option<String> {
+        None
+    }
+
     /// What the stream is now. Kinesis allows 20 of these calls a second per account.
     ///
     /// # Errors

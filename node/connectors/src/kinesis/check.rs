@@ -1,8 +1,11 @@
 //! The look at the stream before a job runs: is it there, does it let the table's client in, can it be read.
+//!
+//! What a reader asks for later is asked for once, so that a permission that is missing is told at once, and which one. Whatever
+//! else these questions meet, the reader meets too, and knows what to do.
 
 use std::time::Duration;
 
-use thalweg_kinesis::{ClientConfig, KinesisError, Stream, StreamStatus};
+use thalweg_kinesis::{ClientConfig, KinesisError, ShardFilter, ShardId, Start, Stream, StreamStatus};
 use tokio::time::timeout;
 
 use super::{
@@ -34,6 +37,11 @@ impl Place {
         };
         Self { table: table.to_owned(), stream: config.stream.to_string(), host }
     }
+
+    /// As it is known once the client was asked something: the node's surroundings may lead it elsewhere.
+    fn led(&self, stream: &dyn Stream) -> Self {
+        Self { host: stream.led_to().unwrap_or_else(|| self.host.clone()), ..self.clone() }
+    }
 }
 
 /// Checks that a table can be read. `patient`: what does not answer now may do so later.
@@ -43,9 +51,25 @@ pub(super) async fn check(
     patient: bool,
 ) -> Result<(), ConnectorError> {
     check_stream(place, stream, patient).await?;
-    let ReaderType::FanOut(FanOut { consumer, is_managed: false, .. }) = reader else { return Ok(()) };
+    let place = &place.led(stream);
+    match reader {
+        ReaderType::Polling { .. } => check_polling(place, stream).await,
+        ReaderType::FanOut(FanOut { consumer, is_managed, .. }) => {
+            listed_shard(place, stream).await?;
+            check_consumer(place, stream, (consumer, *is_managed), patient).await
+        }
+    }
+}
+
+async fn check_consumer(
+    place: &Place,
+    stream: &dyn Stream,
+    (consumer, is_managed): (&str, bool),
+    patient: bool,
+) -> Result<(), ConnectorError> {
     match answered(stream.consumer(consumer)).await {
         Ok(Some(_)) => Ok(()),
+        Ok(None) if is_managed => Ok(()),
         Ok(None) => Err(ConnectorError::Config {
             table: place.table.clone(),
             reason: format!(
@@ -54,16 +78,63 @@ pub(super) async fn check(
                 place.stream, place.host
             ),
         }),
-        Err(error) if is_passing(&error) && patient => Ok(()),
+        Err(error) if is_passing(&error) && (patient || is_managed) => Ok(()),
+        Err(KinesisError::Denied { reason }) => Err(forbidden(place, "DescribeStreamConsumer", &reason)),
         Err(error) => Err(refusal(place, error)),
     }
 }
 
+/// Checks that records may be asked for: none is wanted.
+async fn check_polling(place: &Place, stream: &dyn Stream) -> Result<(), ConnectorError> {
+    let Some(shard) = listed_shard(place, stream).await? else { return Ok(()) };
+    let iterator = allowed(place, "GetShardIterator", answered(stream.iterator(&shard, &Start::Latest)).await)?;
+    let Some(iterator) = iterator else { return Ok(()) };
+    allowed(place, "GetRecords", answered(stream.get_records(&iterator, 1)).await).map(drop)
+}
+
+/// An open shard, if there is an answer.
+async fn listed_shard(place: &Place, stream: &dyn Stream) -> Result<Option<ShardId>, ConnectorError> {
+    let listed = answered(stream.shards(&ShardFilter::AtLatest)).await;
+    let shards = allowed(place, "ListShards", listed)?;
+    Ok(shards.into_iter().flatten().next().map(|shard| shard.id))
+}
+
+/// What an action gave. `None`: it has failed otherwise than by a missing permission.
+fn allowed<T>(place: &Place, action: &str, gave: Result<T, KinesisError>) -> Result<Option<T>, ConnectorError> {
+    match gave {
+        Ok(gave) => Ok(Some(gave)),
+        Err(KinesisError::Denied { reason }) => Err(forbidden(place, action, &reason)),
+        Err(
+            KinesisError::Config { .. }
+            | KinesisError::Unavailable { .. }
+            | KinesisError::Throttled { .. }
+            | KinesisError::NoStream { .. }
+            | KinesisError::NoShard { .. }
+            | KinesisError::NoConsumer { .. }
+            | KinesisError::Busy { .. }
+            | KinesisError::ExpiredIterator { .. }
+            | KinesisError::BadPosition { .. }
+            | KinesisError::Refused { .. },
+        ) => Ok(None),
+    }
+}
+
+/// The error of an action for which a permission is missing.
+fn forbidden(Place { table, stream, host }: &Place, action: &str, reason: &str) -> ConnectorError {
+    let reason = format!(
+        "AWS refuses kinesis:{action} on stream '{stream}' at {host}: {reason}: 'aws.credentials.*' say who asks, and a policy must \
+         allow it"
+    );
+    ConnectorError::Config { table: table.clone(), reason }
+}
+
 /// Checks that a stream is there and may be asked for.
 pub(super) async fn check_stream(place: &Place, stream: &dyn Stream, patient: bool) -> Result<(), ConnectorError> {
+    let described = answered(stream.describe()).await;
+    let place = &place.led(stream);
     let Place { table, stream: name, host } = place;
     let refused = |reason: String| ConnectorError::Config { table: table.clone(), reason };
-    match answered(stream.describe()).await {
+    match described {
         Ok(described) => match described.status {
             StreamStatus::Creating | StreamStatus::Active | StreamStatus::Updating => Ok(()),
             StreamStatus::Deleting if patient => Ok(()),
@@ -82,7 +153,9 @@ fn refusal(Place { table, stream, host }: &Place, error: KinesisError) -> Connec
         KinesisError::Config { reason } => refused(of_client(&reason)),
         KinesisError::Denied { reason } => {
             let see = "'aws.credentials.*' say who asks";
-            refused(format!("AWS refuses to tell of stream '{stream}' at {host}: {reason}: {see}"))
+            refused(format!(
+                "AWS refuses to tell of stream '{stream}' at {host} (kinesis:DescribeStreamSummary): {reason}: {see}"
+            ))
         }
         KinesisError::Unavailable { reason } | KinesisError::Throttled { reason } | KinesisError::Busy { reason } => {
             refused(format!("stream '{stream}' cannot be asked for at {host}: {reason}"))

@@ -7,9 +7,9 @@ use aws_sdk_kinesis::{
 use bytes::Bytes;
 
 use crate::{
-    ChildShard, Consumer, ConsumerStatus, Event, HashKeyRange, KinesisError, Put, PutFailed, RECORD_BYTES_MAX, Record,
-    SequenceNumber, SequenceNumberRange, Shard, ShardFilter, ShardId, Start, StreamDescription, StreamMode,
-    StreamStatus,
+    ChildShard, Consumer, ConsumerStatus, Event, HashKeyRange, KinesisError, PUT_BYTES_MAX, Put, PutFailed,
+    RECORD_BYTES_MAX, Record, SequenceNumber, SequenceNumberRange, Shard, ShardFilter, ShardId, Start,
+    StreamDescription, StreamMode, StreamStatus,
 };
 
 /// The code of a record that failed since its shard has no throughput left.
@@ -34,7 +34,8 @@ pub(super) fn description(of: types::StreamDescriptionSummary) -> Result<StreamD
         created_ms: milliseconds(&of.stream_creation_timestamp)?,
         retention_hours: count(of.retention_period_hours),
         open_shards: count(of.open_shard_count),
-        record_bytes_max: kib.map_or(RECORD_BYTES_MAX, |kib| kib << 10),
+        // No request takes more.
+        record_bytes_max: kib.map_or(RECORD_BYTES_MAX, |kib| kib.saturating_mul(1 << 10).min(PUT_BYTES_MAX)),
         name: of.stream_name,
         arn: of.stream_arn,
     })

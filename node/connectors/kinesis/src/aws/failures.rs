@@ -1,16 +1,30 @@
 //! What the SDK says of failures, grouped as the connector acts on them.
 
-use std::{error::Error, io::ErrorKind};
+use std::{error::Error, io::ErrorKind, sync::OnceLock};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
 use crate::{ClientConfig, KinesisError, ShardId};
 
+/// How the stream is reached.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) config: ClientConfig,
+    /// Where the node's surroundings lead the client, once there is one (`elsewhere`).
+    pub(super) led_to: OnceLock<String>,
+}
+
+impl Reached {
+    pub(super) fn new(config: ClientConfig) -> Self {
+        Self { config, led_to: OnceLock::new() }
+    }
+}
+
 /// What a call was about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About<'a> {
-    pub(super) config: &'a ClientConfig,
+    pub(super) reached: &'a Reached,
     pub(super) shard: Option<&'a ShardId>,
     /// The name or the ARN of a consumer.
     pub(super) consumer: Option<&'a str>,
@@ -19,16 +33,16 @@ pub(super) struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    pub(super) fn stream(config: &'a ClientConfig) -> Self {
-        Self { config, shard: None, consumer: None, has_position: false }
+    pub(super) fn stream(reached: &'a Reached) -> Self {
+        Self { reached, shard: None, consumer: None, has_position: false }
     }
 
-    pub(super) fn shard(config: &'a ClientConfig, shard: &'a ShardId) -> Self {
-        Self { shard: Some(shard), ..Self::stream(config) }
+    pub(super) fn shard(reached: &'a Reached, shard: &'a ShardId) -> Self {
+        Self { shard: Some(shard), ..Self::stream(reached) }
     }
 
-    pub(super) fn consumer(config: &'a ClientConfig, consumer: &'a str) -> Self {
-        Self { consumer: Some(consumer), ..Self::stream(config) }
+    pub(super) fn consumer(reached: &'a Reached, consumer: &'a str) -> Self {
+        Self { consumer: Some(consumer), ..Self::stream(reached) }
     }
 
     /// The error of a call that failed.
@@ -40,15 +54,16 @@ impl<'a> About<'a> {
         match error {
             SdkError::ServiceError(failed) => self.refusal(failed.err().meta().code(), failed.err().meta().message()),
             SdkError::TimeoutError(_) => {
-                let limit = self.config.timeout_ms;
-                KinesisError::Unavailable { reason: format!("Kinesis did not answer within {limit} ms") }
+                let limit = self.reached.config.timeout_ms;
+                let who = self.who();
+                KinesisError::Unavailable { reason: format!("{who} did not answer within {limit} ms") }
             }
             SdkError::DispatchFailure(failed) => match failed.as_connector_error() {
                 Some(connector) => self.unsent(connector),
                 None => KinesisError::Unavailable { reason: format!("{failed:?}") },
             },
             SdkError::ResponseError(_) => {
-                KinesisError::Unavailable { reason: "the answer of Kinesis cannot be read".to_owned() }
+                KinesisError::Unavailable { reason: format!("the answer of {} cannot be read", self.who()) }
             }
             SdkError::ConstructionFailure(failed) => KinesisError::Config { reason: format!("{failed:?}") },
             // The SDK's own kinds may become more.
@@ -56,10 +71,16 @@ impl<'a> About<'a> {
         }
     }
 
+    /// Who is asked, as errors say it.
+    fn who(&self) -> String {
+        self.reached.led_to.get().map_or_else(|| "Kinesis".to_owned(), |led_to| format!("Kinesis at {led_to}"))
+    }
+
     /// The error that Kinesis answers.
     pub(super) fn refusal(&self, code: Option<&str>, message: Option<&str>) -> KinesisError {
         let Some(code) = code else {
-            return KinesisError::Unavailable { reason: "Kinesis answered with an error that has no code".to_owned() };
+            let reason = format!("{} answered with an error that has no code", self.who());
+            return KinesisError::Unavailable { reason };
         };
         let reason = message.map_or_else(|| code.to_owned(), |message| format!("{code}: {message}"));
         match code {
@@ -111,11 +132,12 @@ impl<'a> About<'a> {
     /// The error of a call that did not reach Kinesis, or for which there were no credentials.
     fn unsent(&self, error: &ConnectorError) -> KinesisError {
         let Some(of_credentials) = find::<CredentialsError>(error) else {
-            return KinesisError::Unavailable { reason: chain(error) };
+            let led_to = self.reached.led_to.get().map(|led_to| format!("at {led_to}: ")).unwrap_or_default();
+            return KinesisError::Unavailable { reason: format!("{led_to}{}", chain(error)) };
         };
-        let from = match &self.config.role {
-            Some(role) => format!("the role '{}' by {}", role.arn, self.config.credentials),
-            None => self.config.credentials.to_string(),
+        let from = match &self.reached.config.role {
+            Some(role) => format!("the role '{}' by {}", role.arn, self.reached.config.credentials),
+            None => self.reached.config.credentials.to_string(),
         };
         let reason = format!("no credentials of AWS by {from}: {}", chain(of_credentials));
         match of_credentials {
@@ -146,7 +168,7 @@ impl<'a> About<'a> {
         if let Some(shard) = self.shard.filter(|_| self.has_position && message.contains("SequenceNumber")) {
             return KinesisError::BadPosition { shard: shard.clone(), reason: message.to_owned() };
         }
-        KinesisError::NoStream { stream: self.config.stream.to_string() }
+        KinesisError::NoStream { stream: self.reached.config.stream.to_string() }
     }
 }
 

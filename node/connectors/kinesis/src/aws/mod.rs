@@ -4,7 +4,9 @@
 //! credentials. TLS is rustls on ring, with the system's certificates.
 
 mod convert;
+mod elsewhere;
 mod failures;
+mod profiles;
 mod settings;
 mod stream;
 mod subscription;

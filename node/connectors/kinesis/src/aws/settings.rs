@@ -10,7 +10,7 @@ use aws_config::{
     sts::AssumeRoleProvider,
     web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider},
 };
-use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_sdk_kinesis::{
     Client,
     config::{
@@ -19,6 +19,7 @@ use aws_sdk_kinesis::{
     },
 };
 
+use super::{elsewhere, profiles};
 use crate::{AssumedRole, ClientConfig, CredentialsFrom, KinesisError};
 
 /// What sessions of roles are called, and what AWS is told that calls it.
@@ -26,9 +27,22 @@ const NAME: &str = "thalweg";
 /// When connecting is given up, unless the whole call is earlier.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// A client. It is not connected yet, but files, and an instance's own services, may be asked for the region.
-pub(super) async fn client(config: &ClientConfig, http: SharedHttpClient) -> Result<Client, KinesisError> {
-    let shared = shared(config, http).await;
+/// A client, and where the node's surroundings lead it (`elsewhere`). It is not connected yet, but files, and an instance's own
+/// services, may be asked for the region.
+pub(super) async fn client(
+    config: &ClientConfig,
+    http: SharedHttpClient,
+) -> Result<(Client, Option<String>), KinesisError> {
+    let files = match &config.credentials {
+        // Read once: what was looked at is what is used.
+        CredentialsFrom::Profile { file: Some(file), .. } => Some(profiles::read(file).await?),
+        CredentialsFrom::Profile { file: None, .. }
+        | CredentialsFrom::Default
+        | CredentialsFrom::Environment
+        | CredentialsFrom::Static(_)
+        | CredentialsFrom::WebIdentity { .. } => None,
+    };
+    let shared = shared(config, files.as_ref(), http).await;
     if shared.region().is_none() {
         let reason = "no region is known: give one, or the stream's ARN, or set AWS_REGION or the profile's region";
         return Err(KinesisError::Config { reason: reason.to_owned() });
@@ -41,15 +55,19 @@ pub(super) async fn client(config: &ClientConfig, http: SharedHttpClient) -> Res
         .timeout_config(timeouts)
         // A subscription without records is no stalled stream; everything else has its time limit.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    own.set_credentials_provider(credentials(config, &shared).await);
-    if let Some(endpoint) = &config.endpoint {
-        own = own.endpoint_url(endpoint);
-    }
-    Ok(Client::from_conf(own.build()))
+    own.set_credentials_provider(credentials(config, files.as_ref(), &shared).await);
+    let led_to = match &config.endpoint {
+        Some(endpoint) => {
+            own = own.endpoint_url(endpoint);
+            None
+        }
+        None => elsewhere::of(&shared),
+    };
+    Ok((Client::from_conf(own.build()), led_to))
 }
 
 /// What all services of AWS have in common.
-async fn shared(config: &ClientConfig, http: SharedHttpClient) -> SdkConfig {
+async fn shared(config: &ClientConfig, files: Option<&EnvConfigFiles>, http: SharedHttpClient) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
     if let Ok(name) = AppName::new(NAME) {
         loader = loader.app_name(name);
@@ -57,18 +75,20 @@ async fn shared(config: &ClientConfig, http: SharedHttpClient) -> SdkConfig {
     if let Some(region) = config.region.as_deref().or_else(|| config.stream.region()) {
         loader = loader.region(Region::new(region.to_owned()));
     }
-    if let CredentialsFrom::Profile { name, file } = &config.credentials {
-        if let Some(name) = name {
-            loader = loader.profile_name(name);
-        }
-        if let Some(file) = file {
-            loader = loader.profile_files(profile_files(file));
-        }
+    if let CredentialsFrom::Profile { name: Some(name), .. } = &config.credentials {
+        loader = loader.profile_name(name);
+    }
+    if let Some(files) = files {
+        loader = loader.profile_files(files.clone());
     }
     loader.load().await
 }
 
-async fn credentials(config: &ClientConfig, shared: &SdkConfig) -> Option<SharedCredentialsProvider> {
+async fn credentials(
+    config: &ClientConfig,
+    files: Option<&EnvConfigFiles>,
+    shared: &SdkConfig,
+) -> Option<SharedCredentialsProvider> {
     let own = match &config.credentials {
         CredentialsFrom::Default => shared.credentials_provider(),
         CredentialsFrom::Environment => {
@@ -81,13 +101,13 @@ async fn credentials(config: &ClientConfig, shared: &SdkConfig) -> Option<Shared
             None,
             NAME,
         ))),
-        CredentialsFrom::Profile { name, file } => {
+        CredentialsFrom::Profile { name, file: _ } => {
             let mut profile = ProfileFileCredentialsProvider::builder().configure(&provider_config(shared));
             if let Some(name) = name {
                 profile = profile.profile_name(name);
             }
-            if let Some(file) = file {
-                profile = profile.profile_files(profile_files(file));
+            if let Some(files) = files {
+                profile = profile.profile_files(files.clone());
             }
             Some(SharedCredentialsProvider::new(profile.build()))
         }
@@ -119,11 +139,6 @@ async fn assume(role: &AssumedRole, own: SharedCredentialsProvider, shared: &Sdk
         provider = provider.external_id(id);
     }
     SharedCredentialsProvider::new(provider.build_from_provider(own).await)
-}
-
-/// AWS's own files, and this one instead of that of credentials.
-fn profile_files(file: &std::path::Path) -> EnvConfigFiles {
-    EnvConfigFiles::builder().include_default_config_file(true).with_file(EnvConfigFileKind::Credentials, file).build()
 }
 
 fn provider_config(shared: &SdkConfig) -> ProviderConfig {

@@ -16,7 +16,7 @@ use super::{
         behind_ms, children, consumer, description, filter, iterator_type, put, records, senseless, shard,
         start_number, start_time, starting_position,
     },
-    failures::About,
+    failures::{About, Reached},
     settings,
     subscription::{AwsSubscription, Subscribed},
 };
@@ -27,7 +27,7 @@ use crate::{
 
 pub(super) struct AwsStream {
     http: SharedHttpClient,
-    config: Arc<ClientConfig>,
+    reached: Arc<Reached>,
     /// Made when the first call needs it.
     client: OnceCell<Client>,
     /// Asked for when a call needs it, if it is not known from the start.
@@ -40,16 +40,23 @@ impl AwsStream {
             StreamName::Arn(arn) => OnceCell::new_with(Some(arn.clone())),
             StreamName::Name(_) => OnceCell::new(),
         };
-        Self { http, config: Arc::new(config), client: OnceCell::new(), arn }
+        Self { http, reached: Arc::new(Reached::new(config)), client: OnceCell::new(), arn }
     }
 
     async fn client(&self) -> Result<&Client, KinesisError> {
-        self.client.get_or_try_init(|| Box::pin(settings::client(&self.config, self.http.clone()))).await
+        let make = || async {
+            let (client, led_to) = Box::pin(settings::client(&self.reached.config, self.http.clone())).await?;
+            if let Some(led_to) = led_to {
+                self.reached.led_to.get_or_init(|| led_to);
+            }
+            Ok(client)
+        };
+        self.client.get_or_try_init(make).await
     }
 
     /// What calls take to find the stream: its ARN, or else its name.
     fn named(&self) -> (Option<String>, Option<String>) {
-        match &self.config.stream {
+        match &self.reached.config.stream {
             StreamName::Arn(arn) => (Some(arn.clone()), None),
             StreamName::Name(name) => (None, Some(name.clone())),
         }
@@ -61,12 +68,16 @@ impl AwsStream {
     }
 
     fn about(&self) -> About<'_> {
-        About::stream(&self.config)
+        About::stream(&self.reached)
     }
 }
 
 #[async_trait]
 impl Stream for AwsStream {
+    fn led_to(&self) -> Option<String> {
+        self.reached.led_to.get().cloned()
+    }
+
     async fn describe(&self) -> Result<StreamDescription, KinesisError> {
         let (arn, name) = self.named();
         let call = self.client().await?.describe_stream_summary().set_stream_arn(arn).set_stream_name(name);
@@ -117,7 +128,7 @@ impl Stream for AwsStream {
         let call = call.shard_id(of.as_str()).shard_iterator_type(iterator_type(start));
         let call = call.set_starting_sequence_number(start_number(start)).set_timestamp(start_time(start));
         let has_position = start_number(start).is_some();
-        let about = About { has_position, ..About::shard(&self.config, of) };
+        let about = About { has_position, ..About::shard(&self.reached, of) };
         let answer = call.send().await.map_err(|error| about.failure(error))?;
         let token = answer.shard_iterator.ok_or_else(|| senseless("there is no iterator"))?;
         Ok(ShardIterator { shard: of.clone(), token })
@@ -127,7 +138,7 @@ impl Stream for AwsStream {
         let limit = i32::try_from(records_max.clamp(1, GET_RECORDS_MAX)).unwrap_or(i32::MAX);
         let call = self.client().await?.get_records().set_stream_arn(self.named().0);
         let call = call.shard_iterator(&iterator.token).limit(limit);
-        let about = About::shard(&self.config, &iterator.shard);
+        let about = About::shard(&self.reached, &iterator.shard);
         let answer = call.send().await.map_err(|error| about.failure(error))?;
         let next = answer.next_shard_iterator.filter(|token| !token.is_empty());
         Ok(Page {
@@ -147,7 +158,7 @@ impl Stream for AwsStream {
 
     async fn consumer(&self, name: &str) -> Result<Option<Consumer>, KinesisError> {
         let call = self.client().await?.describe_stream_consumer().stream_arn(self.arn().await?).consumer_name(name);
-        let about = About::consumer(&self.config, name);
+        let about = About::consumer(&self.reached, name);
         match call.send().await.map_err(|error| about.failure(error)) {
             Ok(answer) => {
                 let of = answer.consumer_description.ok_or_else(|| senseless("there is no consumer"))?;
@@ -160,7 +171,7 @@ impl Stream for AwsStream {
 
     async fn deregister_consumer(&self, name: &str) -> Result<bool, KinesisError> {
         let call = self.client().await?.deregister_stream_consumer().stream_arn(self.arn().await?).consumer_name(name);
-        let about = About::consumer(&self.config, name);
+        let about = About::consumer(&self.reached, name);
         match call.send().await.map_err(|error| about.failure(error)) {
             Ok(_) => Ok(true),
             Err(KinesisError::NoConsumer { .. }) => Ok(false),
@@ -177,7 +188,7 @@ impl Stream for AwsStream {
         let call = self.client().await?.subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
         let call = call.starting_position(starting_position(start)?);
         let subscribed = Subscribed {
-            config: self.config.clone(),
+            reached: self.reached.clone(),
             consumer_arn: consumer_arn.to_owned(),
             shard: shard.clone(),
             has_position: start_number(start).is_some(),

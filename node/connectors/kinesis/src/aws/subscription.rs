@@ -10,15 +10,18 @@ use aws_sdk_kinesis::{
 };
 use tokio::time::timeout;
 
-use super::{convert::event, failures::About};
-use crate::{ClientConfig, Event, KinesisError, ShardId, Subscription};
+use super::{
+    convert::event,
+    failures::{About, Reached},
+};
+use crate::{Event, KinesisError, ShardId, Subscription};
 
 /// Kinesis sends an event at least every five seconds: a connection that is silent for so long is broken.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What is subscribed to.
 pub(super) struct Subscribed {
-    pub(super) config: Arc<ClientConfig>,
+    pub(super) reached: Arc<Reached>,
     pub(super) consumer_arn: String,
     pub(super) shard: ShardId,
     /// Whether it began at a sequence number.
@@ -27,7 +30,7 @@ pub(super) struct Subscribed {
 
 impl Subscribed {
     pub(super) fn about(&self) -> About<'_> {
-        let about = About::shard(&self.config, &self.shard);
+        let about = About::shard(&self.reached, &self.shard);
         About { consumer: Some(&self.consumer_arn), has_position: self.has_position, ..about }
     }
 

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use tokio::time::timeout;
 
-use super::failures::{About, chain};
+use super::failures::{About, Reached, chain};
 use super::*;
 use crate::{AssumedRole, CredentialsFrom, NewRecord, ShardId, StaticKeys, StreamName};
 
@@ -14,8 +14,8 @@ fn stream() -> StreamName {
 
 #[test]
 fn codes_are_grouped_by_what_a_caller_does() {
-    let (config, shard) = (ClientConfig::new(stream()), ShardId::from("shardId-000000000007"));
-    let about = About::shard(&config, &shard);
+    let (reached, shard) = (Reached::new(ClientConfig::new(stream())), ShardId::from("shardId-000000000007"));
+    let about = About::shard(&reached, &shard);
     let error = |code| about.refusal(Some(code), Some("why"));
     let reason = |code: &str| format!("{code}: why");
     for code in ["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"] {
@@ -44,9 +44,9 @@ fn codes_are_grouped_by_what_a_caller_does() {
 
 #[test]
 fn what_is_not_found_is_told_apart() {
-    let (config, shard) = (ClientConfig::new(stream()), ShardId::from("shardId-000000000007"));
+    let (reached, shard) = (Reached::new(ClientConfig::new(stream())), ShardId::from("shardId-000000000007"));
     let arn = "arn:aws:kinesis:eu-west-1:1:stream/clicks/consumer/thalweg:1";
-    let about = About { consumer: Some(arn), ..About::shard(&config, &shard) };
+    let about = About { consumer: Some(arn), ..About::shard(&reached, &shard) };
     let missing = |message: &str| about.refusal(Some("ResourceNotFoundException"), Some(message));
     assert_eq!(
         missing("Shard shardId-000000000007 in stream clicks under account 1 does not exist"),
@@ -56,6 +56,20 @@ fn what_is_not_found_is_told_apart() {
     assert_eq!(
         missing("Stream clicks under account 1 not found."),
         KinesisError::NoStream { stream: "clicks".to_owned() }
+    );
+}
+
+/// A profile of the node, or a variable, may lead a client away without a table's saying so.
+#[test]
+fn whoever_was_asked_elsewhere_is_named() {
+    let reached = Reached::new(ClientConfig::new(stream()));
+    let told = |reached: &Reached| About::stream(reached).refusal(None, None).to_string();
+    assert!(told(&reached).starts_with("Kinesis answered"), "{}", told(&reached));
+    reached.led_to.get_or_init(|| "http://elsewhere (AWS_ENDPOINT_URL)".to_owned());
+    assert!(
+        told(&reached).starts_with("Kinesis at http://elsewhere (AWS_ENDPOINT_URL) answered"),
+        "{}",
+        told(&reached)
     );
 }
 

@@ -179,6 +179,26 @@ async fn a_stream_is_looked_at_before_a_job_runs() {
     assert!(refused.contains("feature 'kinesis'"), "{refused}");
 }
 
+/// Else a job would run, fail and be restarted.
+#[tokio::test(start_paused = true)]
+async fn a_permission_that_is_missing_is_named_before_a_job_runs() {
+    let polled = [(Call::Shards, "ListShards"), (Call::Iterator, "GetShardIterator"), (Call::GetRecords, "GetRecords")];
+    let sent = [(Call::Shards, "ListShards"), (Call::Consumer, "DescribeStreamConsumer")];
+    for (way, calls) in [(WAYS[0], &polled[..]), (WAYS[1], &sent)] {
+        for (call, action) in calls {
+            let world = World::of(2);
+            world.kinesis.fault(*call, Fault::Fail(KinesisError::Denied { reason: "no policy".to_owned() }));
+            let table = world.table(way);
+            let refused = table.check(false).await.expect_err("it is refused").to_string();
+            assert!(refused.contains(&format!("AWS refuses kinesis:{action} on stream 'clicks'")), "{refused}");
+            assert!(table.check(false).await.is_ok(), "{action}");
+            // Somebody else reads the shard, for example.
+            world.kinesis.fault(*call, Fault::Fail(KinesisError::Throttled { reason: "too much".to_owned() }));
+            assert!(table.check(false).await.is_ok(), "{action}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_consumer_is_registered_and_removed_by_its_job() {
     let world = World::of(1);
