@@ -1,5 +1,5 @@
 -- What the shop's site does: it puts each click into the stream, with the visitor as its key. A day is put in seconds here, so one
--- request at a time keeps each shard in the order of time. A site puts a click when it happens, and the watermark's five minutes
+-- request at a time keeps each shard about in the order of time. A site puts a click when it happens, and the watermark's five minutes
 -- are far more than it needs.
 SET 'parallelism.default' = '1';
 
