@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thalweg_connectors::ingest::IngestRegistry;
+use thalweg_connectors::{ResentRecords, ingest::IngestRegistry};
 use thalweg_exchange::ExchangeRegistry;
 use thalweg_metrics::{Families, Metric, table};
 use thalweg_runtime::{AttemptMeasures, ChainMeasures};
@@ -17,6 +17,8 @@ pub(crate) struct Monitored {
     pub(crate) slots: u32,
     pub(crate) memory_budget_bytes: u64,
     pub(crate) exchange: ExchangeRegistry,
+    /// What sinks had to send again.
+    pub(crate) resent: ResentRecords,
     /// Where records are taken over HTTP.
     pub(crate) ingest: Option<(IngestRegistry, RequestMeter)>,
 }
@@ -39,6 +41,7 @@ impl Monitored {
         for (job, attempt) in attempts {
             tell_attempt(families, &node, &job.to_string(), attempt);
         }
+        tell_resent(families, &node, self.resent.counts());
         let Some((registry, requests)) = &self.ingest else { return };
         for (code, count) in requests.answered() {
             families.counter(&table::INGEST_REQUESTS, &[&node, &code.to_string()], count);
@@ -47,6 +50,12 @@ impl Monitored {
         for (path, bytes) in registry.backlogs() {
             families.level(&table::INGEST_BACKLOG, &[&node, &path], bytes);
         }
+    }
+}
+
+fn tell_resent(families: &mut Families, node: &str, counts: Vec<(JobId, String, u64)>) {
+    for (job, table, count) in counts {
+        families.counter(&table::SINK_RESENT, &[node, &job.to_string(), &table], count);
     }
 }
 
@@ -121,6 +130,15 @@ mod tests {
         let mut families = Families::default();
         tell_chain(&mut families, ["1", "job-1", "3", "clicks"], &source);
         families.text()
+    }
+
+    #[test]
+    fn what_sinks_sent_again_is_told() {
+        let mut families = Families::default();
+        tell_resent(&mut families, "1", vec![(JobId(7), "popular".to_owned(), 12)]);
+        let told = families.text();
+        let line = "thalweg_sink_resent_records_total{node=\"1\",job_id=\"job-7\",table=\"popular\"} 12\n";
+        assert!(told.contains(line), "{told}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use thalweg_connectors::{
-    ConnectorContext,
+    ConnectorContext, ResentRecords,
     ingest::{Elsewhere, ingest_router},
 };
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
@@ -88,6 +88,8 @@ impl Node {
         let listeners = listen(&config, &network).await?;
         let id = config.node.unwrap_or_else(|| random_id(&seams));
         connectors.allowed = connectors.allowed.of(&id.to_string());
+        // Several nodes of one process count each for itself.
+        connectors.resent = ResentRecords::default();
         let address = listeners.address.clone();
         let http_address = listeners.http.as_ref().map(|(_, address)| address.clone());
         let registration = NodeRegistration {
@@ -127,6 +129,7 @@ impl Node {
             slots: config.slots,
             memory_budget_bytes: config.memory_budget_bytes,
             exchange: context.exchange.clone(),
+            resent: context.connectors.resent.clone(),
             ingest,
         };
         lifecycle.serve(&seams, listeners, config.limits, (&context, router));

@@ -39,6 +39,7 @@ pub fn connectors(
         http: Arc::new(ReqwestClient::default()),
         stores: ObjectStores::new(store_options()),
         notices: Notices::default(),
+        resent: thalweg_connectors::ResentRecords::default(),
         allowed,
         kafka: thalweg_connectors::kafka_client(seams, kafka_variables(), &secrets),
         kinesis: thalweg_connectors::kinesis_client(),

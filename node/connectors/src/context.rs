@@ -18,6 +18,7 @@ use crate::{
     location::{Location, Places},
     notices::Notices,
     redact::Hidden,
+    resent::ResentRecords,
     secrets::Secrets,
     standard::{StandardInput, StandardOutput},
 };
@@ -42,6 +43,8 @@ pub struct ConnectorContext {
     pub stores: ObjectStores,
     /// The notices already given about tables.
     pub notices: Notices,
+    /// How many records sinks had to send again.
+    pub resent: ResentRecords,
     /// Which paths tables may name.
     pub allowed: AllowedPaths,
     /// Opens clients of Kafka; `None`: this build has none.

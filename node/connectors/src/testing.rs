@@ -132,6 +132,7 @@ pub(crate) fn context() -> ConnectorContext {
         http: Arc::new(ScriptedServer::default()),
         stores: ObjectStores::default(),
         notices: Notices::default(),
+        resent: crate::ResentRecords::default(),
         allowed: crate::AllowedPaths::everywhere(),
         kafka: None,
         kinesis: None,

@@ -28,6 +28,7 @@ fn connectors(seams: Seams) -> ConnectorContext {
         http: Arc::new(ReqwestClient::default()),
         stores: ObjectStores::default(),
         notices: Notices::default(),
+        resent: thalweg_connectors::ResentRecords::default(),
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
         kafka: None,
         kinesis: None,

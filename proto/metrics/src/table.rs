@@ -182,6 +182,7 @@ pub const GROUPS: &[Group] = &[
             &SOURCE_UNREACHABLE,
             &SOURCE_THROTTLED,
             &SOURCE_BEHIND,
+            &SINK_RESENT,
             &EXCHANGE_SENT,
             &EXCHANGE_RECEIVED,
         ],
@@ -393,6 +394,12 @@ mod list {
         "thalweg_source_behind_seconds",
         OF_CHAIN,
         "How old the first record is that is not read, of the split that is furthest behind: Kinesis' MillisBehindLatest",
+    );
+    pub const SINK_RESENT: Metric = counter(
+        "thalweg_sink_resent_records_total",
+        &["node", "job_id", "table"],
+        "Records that a sink had to send again: Kinesis was throttled, or had not written them for another reason. Of the 200 tables \
+         of the newest jobs, since the node began",
     );
     pub const EXCHANGE_SENT: Metric =
         counter("thalweg_exchange_sent_bytes_total", &["node"], "Batches sent to other nodes, as encoded");

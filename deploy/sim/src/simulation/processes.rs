@@ -244,6 +244,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         http: Arc::new(NoHttp),
         stores: stage.stores(),
         notices: Notices::default(),
+        resent: thalweg_connectors::ResentRecords::default(),
         allowed: thalweg_connectors::AllowedPaths::everywhere(),
         kafka: stage.kafka.clone().map(|kafka| Arc::new(Link::new(kafka, &name)) as Arc<dyn Kafka>),
         kinesis: stage.kinesis.clone().map(|streams| Arc::new(kinesis::Link::new(streams, &name)) as Arc<dyn Kinesis>),

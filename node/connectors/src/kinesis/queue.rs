@@ -41,6 +41,11 @@ impl Entry {
         Self { record, packed: None, epoch }
     }
 
+    /// How many rows it is of.
+    pub(super) fn rows(&self) -> usize {
+        self.packed.as_ref().map_or(1, |packed| packed.parts.len())
+    }
+
     /// What it takes in memory.
     pub(super) fn bytes(&self) -> usize {
         let parts = self.packed.iter().flat_map(|packed| &packed.parts);
@@ -62,6 +67,8 @@ pub(super) struct PutQueue {
     left: BTreeMap<u64, usize>,
     bytes: usize,
     count: usize,
+    /// `put_bytes` of what is not on its way.
+    waiting_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -83,7 +90,7 @@ struct Lanes {
 impl PutQueue {
     pub(super) fn new(is_strict: bool, batch_max: usize) -> Self {
         let waiting = if is_strict { Waiting::Strict(Lanes::default()) } else { Waiting::Free(VecDeque::new()) };
-        Self { batch_max, waiting, left: BTreeMap::new(), bytes: 0, count: 0 }
+        Self { batch_max, waiting, left: BTreeMap::new(), bytes: 0, count: 0, waiting_bytes: 0 }
     }
 
     /// Memory of all that is not written.
@@ -110,14 +117,21 @@ impl PutQueue {
         ready.min(self.batch_max)
     }
 
+    /// Whether a request has as many records, or as many bytes, as it may. Under `strict` what waits may not be ready, so only
+    /// their number counts.
     pub(super) fn is_full(&self) -> bool {
-        self.ready() == self.batch_max
+        let has_bytes = match &self.waiting {
+            Waiting::Free(_) => self.waiting_bytes >= PUT_BYTES_MAX,
+            Waiting::Strict(_) => false,
+        };
+        has_bytes || self.ready() == self.batch_max
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
         *self.left.entry(entry.epoch).or_default() += 1;
         self.bytes += entry.bytes();
         self.count += 1;
+        self.waiting_bytes += put_bytes(&entry.record);
         match &mut self.waiting {
             Waiting::Free(entries) => entries.push_back(entry),
             Waiting::Strict(lanes) => lanes.push(entry),
@@ -136,6 +150,7 @@ impl PutQueue {
             bytes += more;
             taken.extend(self.waiting.pop());
         }
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         taken
     }
 
@@ -157,6 +172,7 @@ impl PutQueue {
     /// Records of one request were not written. They go again, before all others and in their order.
     pub(super) fn on_not_written(&mut self, entries: Vec<Entry>) {
         for entry in entries.into_iter().rev() {
+            self.waiting_bytes += put_bytes(&entry.record);
             match &mut self.waiting {
                 Waiting::Free(waiting) => waiting.push_front(entry),
                 Waiting::Strict(lanes) => lanes.push_again(entry),

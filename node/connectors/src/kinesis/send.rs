@@ -29,7 +29,7 @@ use super::{
     queue::{Entry, PutQueue, record_bytes},
     sink_options::SendOptions,
 };
-use crate::notices::TableNotices;
+use crate::{notices::TableNotices, resent::Resent};
 
 /// The pause after a request of which a part was written: the other shards may take more.
 const PART_PAUSE: Duration = Duration::from_millis(100);
@@ -40,12 +40,20 @@ pub(super) struct Sender {
     options: SendOptions,
     memory_bytes: usize,
     notices: TableNotices,
+    resent: Resent,
     seams: Seams,
     state: Mutex<State>,
     /// Something may be sent.
     due: Notify,
     /// Something was written, or cannot be.
     done: Notify,
+}
+
+/// Whom a sender tells what it does, and what it does it with.
+pub(super) struct About {
+    pub(super) notices: TableNotices,
+    pub(super) resent: Resent,
+    pub(super) seams: Seams,
 }
 
 struct State {
@@ -57,6 +65,8 @@ struct State {
     /// Since when something waits that is not on its way.
     waits_since: Option<Duration>,
     on_their_way: usize,
+    /// Somebody waits for room: nothing more comes that could be waited for.
+    is_crowded: bool,
     /// How many records were written.
     written: u64,
     failure: Option<KinesisError>,
@@ -76,7 +86,7 @@ impl Sender {
         stream: Arc<dyn Stream>,
         options: SendOptions,
         memory_bytes: u64,
-        (notices, seams): (TableNotices, Seams),
+        About { notices, resent, seams }: About,
     ) -> Arc<Self> {
         let state = State {
             queue: PutQueue::new(options.is_strict, options.batch_max),
@@ -85,6 +95,7 @@ impl Sender {
             flushed: None,
             waits_since: None,
             on_their_way: 0,
+            is_crowded: false,
             written: 0,
             failure: None,
             is_over: false,
@@ -94,6 +105,7 @@ impl Sender {
             options,
             memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
             notices,
+            resent,
             seams,
             state: Mutex::new(state),
             due: Notify::new(),
@@ -128,8 +140,12 @@ impl Sender {
     pub(super) async fn push(&self, records: Vec<NewRecord>) -> Result<(), KinesisError> {
         for record in records {
             let bytes = record_bytes(&record);
-            self.until(|state| (state.bytes() == 0 || state.bytes() + bytes <= self.memory_bytes).then_some(()))
-                .await?;
+            let has_room = |state: &State| state.bytes() == 0 || state.bytes() + bytes <= self.memory_bytes;
+            if !has_room(&self.lock()) {
+                self.lock().is_crowded = true;
+                self.due.notify_one();
+                self.until(|state| has_room(state).then_some(())).await?;
+            }
             let now = self.seams.clock.monotonic();
             let mut state = self.lock();
             state.push(record, now);
@@ -289,6 +305,7 @@ impl Sender {
         if !again.is_empty() {
             // They have waited.
             state.waits_since = Some(Duration::ZERO);
+            self.resent.add(again.iter().map(Entry::rows).sum());
             state.queue.on_not_written(again);
         }
         state.settle_waiting(now);
@@ -321,6 +338,12 @@ impl State {
         };
         entry.into_iter().for_each(|entry| self.queue.push(entry));
         self.waits_since.get_or_insert(now);
+        self.is_crowded = false;
+    }
+
+    /// Whether what waits need not wait for more.
+    fn is_due(&self) -> bool {
+        self.is_crowded || self.is_flushed() || self.queue.is_full()
     }
 
     /// What is gathered goes to the queue.
@@ -338,10 +361,10 @@ impl State {
     /// The next request, if one is due.
     fn next(&mut self, now: Duration, linger: Duration) -> Vec<Entry> {
         let has_waited = self.waits_since.is_some_and(|since| now.saturating_sub(since) >= linger);
-        if has_waited {
+        if has_waited || self.is_crowded {
             self.flush();
         }
-        if !(has_waited || self.is_flushed() || self.queue.is_full()) {
+        if !(has_waited || self.is_due()) {
             return Vec::new();
         }
         let next = self.queue.take();
@@ -358,7 +381,7 @@ impl State {
             return None;
         }
         // What is left of a sealed epoch may be on its way, while only later records wait.
-        if self.queue.ready() > 0 && (self.is_flushed() || self.queue.is_full()) {
+        if self.is_crowded || self.queue.ready() > 0 && self.is_due() {
             return Some(Duration::ZERO);
         }
         self.waits_since.map(|since| since + linger)
@@ -405,6 +428,7 @@ mod tests {
             flushed: None,
             waits_since: None,
             on_their_way: 0,
+            is_crowded: false,
             written: 0,
             failure: None,
             is_over: false,

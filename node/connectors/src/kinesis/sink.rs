@@ -23,7 +23,7 @@ use super::{
     check::{Place, check_stream},
     faults::{failed, patiently},
     records::{RecordEncoder, records_of},
-    send::Sender,
+    send::{About, Sender},
     sink_options::WriteOptions,
     table::open_stream,
 };
@@ -32,6 +32,7 @@ use crate::{
     connector::{Sink, SinkTable, publishes_nothing},
     notices::TableNotices,
     options::Options,
+    resent::Resent,
     staging::{self, Staged, Stager},
 };
 
@@ -157,9 +158,14 @@ impl DirectWriter {
     ) -> Result<Self, ConnectorError> {
         let SinkTable { spec, context, .. } = table;
         let stream = open_stream(&Options::new(&spec.table, &spec.connector), &write.config, context)?;
-        let notices = context.notices.of(Some(subtask.identity.job), &write.table);
+        let job = subtask.identity.job;
+        let about = About {
+            notices: context.notices.of(Some(job), &write.table),
+            resent: context.resent.of(job, &write.table),
+            seams: context.seams.clone(),
+        };
         let memory_bytes = subtask.memory_bytes.max(MEMORY_BYTES_MIN);
-        let sender = Sender::new(stream, write.sending.clone(), memory_bytes, (notices, context.seams.clone()));
+        let sender = Sender::new(stream, write.sending.clone(), memory_bytes, about);
         let running = sender.clone();
         // It ends with `Sending`; whoever waits for what it does learns of its failure.
         let _ = context.seams.io.spawn("sender of records to Kinesis", Box::pin(async move { running.run().await }));
@@ -215,6 +221,7 @@ struct KinesisCommitter {
     stream: Arc<dyn thalweg_kinesis::Stream>,
     stores: ObjectStores,
     notices: TableNotices,
+    resent: Resent,
     seams: Seams,
 }
 
@@ -224,6 +231,7 @@ impl KinesisCommitter {
         Ok(Self {
             stream: open_stream(&Options::new(&spec.table, &spec.connector), &write.config, context)?,
             notices: context.notices.of(Some(identity.job), &write.table),
+            resent: context.resent.of(identity.job, &write.table),
             write,
             identity,
             stores: context.stores.clone(),
@@ -257,7 +265,7 @@ impl SinkCommitter for KinesisCommitter {
         if staged.is_empty() {
             return Ok(());
         }
-        let about = (self.notices.clone(), self.seams.clone());
+        let about = About { notices: self.notices.clone(), resent: self.resent.clone(), seams: self.seams.clone() };
         let memory_bytes = self.identity.memory_bytes.max(MEMORY_BYTES_MIN);
         let sender = Sender::new(self.stream.clone(), self.write.sending.clone(), memory_bytes, about);
         let mut sent = std::pin::pin!(self.send(&sender, &staged));

@@ -106,6 +106,7 @@ impl Cluster {
             http: Arc::new(NoHttp),
             stores: stores.clone(),
             notices: Notices::default(),
+            resent: thalweg_connectors::ResentRecords::default(),
             allowed: thalweg_connectors::AllowedPaths::everywhere(),
             kafka: None,
             kinesis: None,

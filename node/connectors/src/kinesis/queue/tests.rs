@@ -29,8 +29,13 @@ fn requests_have_as_many_records_and_bytes_as_they_may() {
         entry.record.data = vec![0; (1 << 20) - 1].into();
         large.push(entry);
     }
-    assert_eq!(large.take().len(), 10, "of 1 MiB each");
-    assert_eq!(large.take().len(), 2);
+    assert!(large.is_full(), "it has as many bytes as a request may");
+    let taken = large.take();
+    assert_eq!(taken.len(), 10, "of 1 MiB each");
+    assert!(!large.is_full());
+    large.on_not_written(taken);
+    assert!(large.is_full());
+    assert_eq!([large.take().len(), large.take().len()], [10, 2]);
 }
 
 #[test]

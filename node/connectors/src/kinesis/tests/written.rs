@@ -171,6 +171,50 @@ async fn what_is_not_written_is_sent_again() {
     assert_eq!(all, (0..300).collect::<Vec<_>>());
 }
 
+/// Whatever is sent again is counted, by table, and whoever sends it: a writer, or a committer.
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_again_is_counted() {
+    let world = World::of(1);
+    let schema = columns(&[]);
+    let failed = || PutFailed::Throttled { reason: "too much".to_owned() };
+    let count = || world.context.resent.counts().iter().map(|(_, _, count)| *count).collect::<Vec<_>>();
+    let spec = table(&[], vec![0]);
+    let mut writer = world.writer(&spec, &schema);
+    assert_eq!(count(), [0], "it is told from the start");
+    world.kinesis.fault(Call::PutRecords, Fault::FailRecords(vec![0, 2], failed()));
+    world.kinesis.fault(Call::PutRecords, Fault::Fail(KinesisError::Throttled { reason: "too much".to_owned() }));
+    writer.write(&rows(&schema, &["a"], 0..5)).await.expect("handed over");
+    seal(writer.as_mut()).await;
+    assert_eq!(count(), [4], "two of five, and these once more");
+    let spec = table(&[("sink.record-id.field", "id")], vec![0]);
+    let mut writer = world.writer(&spec, &schema);
+    writer.write(&rows(&schema, &["a"], 0..5)).await.expect("staged");
+    let committables = seal(writer.as_mut()).await;
+    world.kinesis.fault(Call::PutRecords, Fault::FailRecords(vec![1], failed()));
+    let committer = open_sink_committer(&spec, schema, &world.context).expect("sound");
+    committer.commit(EPOCHS, &committables).await.expect("sent");
+    assert_eq!(count().iter().sum::<u64>(), 5);
+}
+
+/// Nothing could come that would go with it.
+#[tokio::test(start_paused = true)]
+async fn a_buffer_that_is_full_is_sent_at_once() {
+    for more in [("sink.aggregation.enabled", "false"), ("sink.aggregation.enabled", "true")] {
+        let world = World::of(1);
+        unlimited(&world);
+        let schema = columns(&[]);
+        let mut writer = world.writer(&table(&[("sink.flush-buffer.timeout", "60 s"), more], vec![1]), &schema);
+        let began = world.context.seams.clock.monotonic();
+        // A writer has 1 MiB at least, and a request takes 500 records or 10 MiB.
+        let large = "x".repeat(100_000);
+        for n in 0..60 {
+            writer.write(&rows(&schema, &[&large], [n])).await.expect("handed over");
+        }
+        let took = world.context.seams.clock.monotonic() - began;
+        assert!(took < Duration::from_secs(10), "{more:?}: it took {took:?}");
+    }
+}
+
 /// Writes numbers by some keys to streams that refuse a part of them. Returns whether each key's are in order.
 async fn is_in_order(ordering: &str, active: Option<thalweg_types::bug::Bug>) -> bool {
     let world = World::of(2);
