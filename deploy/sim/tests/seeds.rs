@@ -29,7 +29,7 @@ const FINDS: &[(Bug, u64)] = &[
     (Bug::LeaveTransactionOpen, 3),
     (Bug::CommitOffsetsEarly, 23),
     (Bug::ReadChildEarly, 405),
-    (Bug::FollowElsewhere, 0),
+    (Bug::FollowElsewhere, 756),
     (Bug::ForgetSplitEnd, 31),
     (Bug::RetryOutOfOrder, 403),
 ];
