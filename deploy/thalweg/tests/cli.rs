@@ -200,7 +200,7 @@ fn what_statements_share_changes_no_answer() {
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
     }
     let sorted = |name: &str| {
-        let mut lines = lines_below(&at(name));
+        let mut lines = lines_below(Path::new(&at(name)));
         lines.sort_unstable();
         lines
     };
