@@ -376,8 +376,8 @@ pub struct NodeArgs {
     /// The failure zone it is in.
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
-    /// Memory for exchanges, state and decoding files; 2 GiB by default.
-    #[arg(long, value_name = "BYTES")]
+    /// Memory for exchanges, state and decoding files, or a share of what its container is limited to, such as 50%; 2 GiB by default.
+    #[arg(long, value_name = "BYTES|PERCENT%")]
     pub memory: Option<String>,
     /// How long its jobs run on while it reaches no coordinator; 600 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]

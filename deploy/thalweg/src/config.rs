@@ -12,15 +12,12 @@ use thalweg_consensus::store::RedbStore;
 use thalweg_coordinator::CoordinatorConfig;
 use thalweg_node::NodeConfig;
 use thalweg_proto::network::ConnectionLimits;
-use thalweg_types::{
-    address,
-    settings::{parse_bytes, parse_duration},
-};
+use thalweg_types::{address, settings::parse_duration};
 use thiserror::Error;
 
 use crate::{
     args::{ClusterArgs, CoordinatorArgs, DevArgs, NodeArgs},
-    endpoint, file_limit,
+    endpoint, file_limit, memory_limit,
     tcp::is_every_interface,
 };
 
@@ -395,9 +392,7 @@ fn checked_lease(text: &str) -> Result<Duration, ConfigError> {
 }
 
 fn checked_memory(text: &str) -> Result<u64, ConfigError> {
-    parse_bytes(text)
-        .filter(|bytes| *bytes >= 64 << 20)
-        .ok_or_else(|| wrong("node", "memory", format!("expected a size from 64 MiB, got '{text}'")))
+    memory_limit::budget(text).map_err(|error| wrong("node", "memory", error.to_string()))
 }
 
 fn checked_slots(section: &'static str, slots: Option<u32>) -> Result<Option<u32>, ConfigError> {

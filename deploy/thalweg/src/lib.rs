@@ -13,6 +13,7 @@ mod floats;
 pub mod follow;
 pub mod http;
 pub mod layers;
+mod memory_limit;
 pub mod output;
 mod process;
 pub mod progress;

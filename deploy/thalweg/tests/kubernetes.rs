@@ -1,193 +1,170 @@
-//! The command lines of the Kubernetes manifests, as processes on this machine, with only host names, ports and
-//! volumes replaced.
+//! The Kubernetes manifests and the chart: what they promise, that they are the same, and that their pods work as processes on this
+//! machine.
 //!
-//! The manifests are read line by line, since no maintained parser of YAML is at hand: `args` is a JSON list, which
-//! is valid YAML too, and literals are `- NAME=VALUE`. `.ci/run` checks that the manifests are valid as a whole.
+//! Most tests read what `deploy/k8s/render` wrote, and need no tools. Whether that is still what the manifests and the chart come to
+//! is tested where `THALWEG_KUBERNETES` names a Python that has kubectl, Helm and the schemas of Kubernetes; `.ci/run` installs it.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
+#[path = "kubernetes/manifests.rs"]
+mod manifests;
+#[path = "kubernetes/pods.rs"]
+mod pods;
 mod process;
+#[path = "kubernetes/promises.rs"]
+mod promises;
+#[path = "kubernetes/rendered.rs"]
+mod rendered;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
-use process::{Background, Place, free_addresses, http_status, lines_below, root, thalweg, wait_until};
+use manifests::Manifests;
+use pods::Pods;
+use process::{Background, lines_below, wait_until};
 
-const COORDINATORS: usize = 3;
-const NODES: usize = 2;
+const ROWS: usize = 500;
 
-fn manifest(name: &str) -> String {
-    fs::read_to_string(root().join("deploy/k8s/base").join(name)).expect("there is such a manifest")
-}
-
-/// The rest of the only line with this beginning.
-fn the_line<'a>(text: &'a str, beginning: &str) -> &'a str {
-    let lines: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix(beginning)).collect();
-    assert_eq!(lines.len(), 1, "lines that begin with '{beginning}'");
-    lines[0].trim()
-}
-
-fn arguments(manifest: &str) -> Vec<String> {
-    serde_json::from_str(the_line(manifest, "args:")).expect("args is a list of JSON")
-}
-
-/// The variables of the generated ConfigMap, which all containers get.
-fn variables() -> BTreeMap<String, String> {
-    for name in ["coordinator.yaml", "node.yaml"] {
-        assert_eq!(the_line(&manifest(name), "- configMapRef:"), "", "{name} takes its variables from the map");
-    }
-    let text = manifest("kustomization.yaml");
-    let literals = text.lines().filter_map(|line| line.trim().strip_prefix("- THALWEG_"));
-    let pair =
-        |literal: &str| literal.split_once('=').map(|(name, value)| (format!("THALWEG_{name}"), value.to_owned()));
-    literals.map(|literal| pair(literal).expect("a literal is NAME=VALUE")).collect()
-}
-
-/// Local addresses in place of the pods' names.
-struct Addresses {
-    coordinators: [String; COORDINATORS],
-    health: [String; COORDINATORS + NODES],
-    exchange: [String; NODES],
-}
-
-impl Addresses {
-    fn coordinators_in(&self, text: &str) -> String {
-        (0..COORDINATORS).fold(text.to_owned(), |text, ordinal| {
-            text.replace(&format!("coordinator-{ordinal}.coordinator:7070"), &self.coordinators[ordinal])
-        })
-    }
-
-    fn is_ready(&self, at: usize) -> bool {
-        http_status(&self.health[at], "/readyz") == Some(200)
-    }
-}
-
-fn place(pod: &str, addresses: &Addresses) -> Place {
-    let mut variables = variables();
-    variables.values_mut().for_each(|value| *value = addresses.coordinators_in(value));
-    variables.insert("HOSTNAME".to_owned(), pod.to_owned());
-    Place { variables, ..Place::default() }
-}
-
-fn start(arguments: &[String], place: &Place) -> Background {
-    assert!(
-        arguments.iter().all(|argument| !argument.contains("0.0.0.0") && !argument.contains("$(")),
-        "{arguments:?}"
-    );
-    Background::start_at(place, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-fn coordinator(ordinal: usize, addresses: &Addresses, data: &Path) -> Background {
-    let pod = format!("coordinator-{ordinal}");
-    let volume = data.join(&pod).to_str().expect("a path of text").to_owned();
-    let replace = |argument: String| match argument.as_str() {
-        "0.0.0.0:7070" => addresses.coordinators[ordinal].clone(),
-        "0.0.0.0:7081" => addresses.health[ordinal].clone(),
-        "/data" => volume.clone(),
-        _ => argument,
-    };
-    let arguments: Vec<String> = arguments(&manifest("coordinator.yaml")).into_iter().map(replace).collect();
-    start(&arguments, &place(&pod, addresses))
-}
-
-fn node(ordinal: usize, addresses: &Addresses, data: &Path) -> Background {
-    // Without the Secret an empty directory is mounted.
-    let secrets = data.join("secrets");
-    fs::create_dir_all(&secrets).expect("a directory");
-    let replace = |argument: String| match argument.as_str() {
-        "0.0.0.0:7072" | "$(POD_NAME).node:7072" => addresses.exchange[ordinal].clone(),
-        "0.0.0.0:7080" | "$(POD_NAME).node:7080" => "127.0.0.1:0".to_owned(),
-        "0.0.0.0:7081" => addresses.health[COORDINATORS + ordinal].clone(),
-        "/secrets" => secrets.display().to_string(),
-        _ => argument,
-    };
-    let manifest = manifest("node.yaml");
-    assert_eq!(the_line(&manifest, "- name: POD_NAME"), "", "the name that its address is made of is a variable");
-    let arguments: Vec<String> = arguments(&manifest).into_iter().map(replace).collect();
-    start(&arguments, &place(&format!("node-{ordinal}"), addresses))
-}
-
-/// Submits a job over all slots that runs for a second or two. Returns its id.
-fn submit(coordinators: &str, out: &Path) -> String {
-    let sql = format!(
-        "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '500', 'rows-per-second' = '300', \
-           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '500');\n\
+/// A job over all slots that runs for a second or two.
+fn script(out: &Path) -> String {
+    format!(
+        "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '{ROWS}', 'rows-per-second' = '300', \
+           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{ROWS}');\n\
          CREATE TABLE out (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv');\n\
          INSERT INTO out SELECT n FROM n;",
         out.display()
-    );
-    let submitted = thalweg(&["submit", "--coordinator", coordinators, "-e", &sql, "-o", "json"]);
-    let line: serde_json::Value = serde_json::from_str(&submitted.stdout).expect("a line of JSON");
-    line["job"].to_string()
+    )
+}
+
+/// Submits the job. Returns its number.
+fn submit(pods: &Pods, out: &Path) -> String {
+    pods.lines(&["submit", "-e", &script(out)])[0]["job"].to_string()
 }
 
 /// Waits for a job's end, and checks its output.
-fn check_end(coordinators: &str, job: &str, out: &Path) {
-    let ended = thalweg(&["job", "wait", job, "--coordinator", coordinators, "-o", "json"]);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let line: serde_json::Value = serde_json::from_str(&ended.stdout).expect("a line of JSON");
-    assert_eq!(line["failures"], 0, "a node that leaves is no failure: {line}");
-    assert_eq!(lines_below(out).len(), 500);
+fn check_end(pods: &Pods, job: &str, out: &Path) {
+    let ended = &pods.lines(&["job", "wait", job])[0];
+    assert_eq!(ended["failures"], 0, "a node that leaves is no failure: {ended}");
+    assert_eq!(lines_below(out).len(), ROWS);
 }
 
-fn nodes_alive(coordinators: &str) -> usize {
-    thalweg(&["nodes", "--coordinator", coordinators, "-o", "json"]).stdout.matches("\"state\":\"alive\"").count()
+fn end_all(pods: &Pods, running: Vec<(String, Background)>) {
+    for (pod, process) in running.into_iter().rev() {
+        let ended = pods.end(&pod, process);
+        assert_eq!(ended.code, Some(0), "{pod}: {ended:?}");
+    }
+}
+
+fn start_all(pods: &Pods, names: Vec<String>) -> Vec<(String, Background)> {
+    names.into_iter().map(|pod| (pod.clone(), pods.start(&pod))).collect()
 }
 
 #[test]
-fn the_manifests_start_a_cluster_that_becomes_ready_works_and_ends() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let addresses = Addresses { coordinators: free_addresses(), health: free_addresses(), exchange: free_addresses() };
-    let mut coordinators = vec![coordinator(0, &addresses, directory.path())];
-    let mut nodes = vec![node(0, &addresses, directory.path())];
-    for at in [0, COORDINATORS] {
-        wait_until("a process that lives", || {
-            (http_status(&addresses.health[at], "/healthz") == Some(200)).then_some(())
-        });
-        let status = http_status(&addresses.health[at], "/readyz");
-        assert_eq!(status, Some(503), "one of three coordinators leads nobody");
+fn on_a_laptop_one_of_each_takes_a_job_from_inside_a_pod() {
+    let pods = Pods::of("overlay-dev");
+    let running = start_all(&pods, [pods.names("coordinator"), pods.names("node")].concat());
+    for pod in ["coordinator-0", "node-0"] {
+        for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+            pods.wait_for_probe(pod, probe);
+        }
     }
-    coordinators.extend((1..COORDINATORS).map(|ordinal| coordinator(ordinal, &addresses, directory.path())));
-    nodes.extend((1..NODES).map(|ordinal| node(ordinal, &addresses, directory.path())));
-    for at in 0..COORDINATORS + NODES {
-        wait_until("a process that is ready", || addresses.is_ready(at).then_some(()));
+    let out = pods.shared("out");
+    let submitted = pods.inside("coordinator-0", &["submit", "-e", &script(&out)]);
+    assert_eq!(submitted.code, Some(0), "{submitted:?}");
+    check_end(&pods, "1", &out);
+    for http in pods.ingest() {
+        assert_eq!(process::http_status(&http, "/readyz"), Some(200), "the port of the service is that of records");
     }
-    let all = addresses.coordinators_in(&variables()["THALWEG_COORDINATOR"]);
-    wait_until("both nodes", || (nodes_alive(&all) == NODES).then_some(()));
+    let budget = running[1].1.log();
+    let budget = budget.lines().find(|line| line.contains("budget of memory")).expect("it tells its budget");
+    let bytes: u64 = budget.rsplit_once("memory_bytes=").expect("in bytes").1.trim().parse().expect("a number");
+    assert!(bytes >= 64 << 20 && bytes % (100 << 20) != 0, "a share of what is here: {budget}");
+    end_all(&pods, running);
+}
 
-    let out = directory.path().join("out");
-    let job = submit(&all, &out);
-    let is_running = || thalweg(&["job", "show", &job, "--coordinator", &all, "-o", "json"]).stdout.contains("running");
-    wait_until("a running job", || is_running().then_some(()));
-    let ended = nodes.pop().expect("there are two").terminate();
+#[test]
+fn three_coordinators_become_ready_together_and_a_node_leaves_its_job_to_the_other() {
+    let pods = Pods::of("overlay-production");
+    let mut running = start_all(&pods, vec!["coordinator-0".to_owned(), "node-0".to_owned()]);
+    for (pod, _) in &running {
+        pods.wait_for_probe(pod, "startupProbe");
+        assert_eq!(pods.probe(pod, "livenessProbe"), Some(200));
+        assert_eq!(pods.probe(pod, "readinessProbe"), Some(503), "one of three coordinators leads nobody");
+    }
+    running.extend(start_all(&pods, ["coordinator-1", "coordinator-2", "node-1"].map(str::to_owned).to_vec()));
+    for pod in [pods.names("coordinator"), pods.names("node")].concat() {
+        pods.wait_for_probe(&pod, "readinessProbe");
+    }
+    wait_until("both nodes", || (pods.nodes_alive() == 2).then_some(()));
+
+    let out = pods.shared("out");
+    let job = submit(&pods, &out);
+    wait_until("a running job", || pods.client(&["job", "show", &job]).stdout.contains("running").then_some(()));
+    let (pod, leaving) = running.pop().expect("the second node");
+    let ended = pods.end(&pod, leaving);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    wait_until("one node less", || (nodes_alive(&all) == NODES - 1).then_some(()));
-    check_end(&all, &job, &out);
+    wait_until("one node less", || (pods.nodes_alive() == 1).then_some(()));
+    check_end(&pods, &job, &out);
+    let checkpoints = fs::read_dir(pods.shared("checkpoints")).expect("the place for checkpoints").count();
+    assert!(checkpoints > 0, "checkpoints are taken by default");
 
     // A pod comes back with an empty volume. The manifests need nothing for that.
-    coordinators.remove(1).kill();
-    fs::remove_dir_all(directory.path().join("coordinator-1")).expect("a volume");
-    coordinators.push(coordinator(1, &addresses, directory.path()));
-    let members = || thalweg(&["cluster", "--coordinator", &all, "-o", "json"]).stdout;
-    let has_vote = |line: &str| line.contains("\"member\":4,") && !line.contains("learner");
+    let at = running.iter().position(|(pod, _)| pod == "coordinator-1").expect("it runs");
+    let (pod, process) = running.remove(at);
+    process.kill();
+    fs::remove_dir_all(pods.volume(&pod, "/data")).expect("a volume");
+    running.push((pod.clone(), pods.start(&pod)));
     wait_until("a vote for it under another number", || {
-        let members = members();
-        (members.lines().count() == COORDINATORS && members.lines().any(has_vote)).then_some(())
+        let members = pods.lines(&["cluster"]);
+        let is_new = |member: &&serde_json::Value| member["member"] == 4 && member["role"] != "learner";
+        (members.len() == 3 && members.iter().any(|member| is_new(&member))).then_some(())
     });
-    wait_until("its readiness", || addresses.is_ready(1).then_some(()));
-    for process in nodes.into_iter().chain(coordinators) {
-        let ended = process.terminate();
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-    }
+    pods.wait_for_probe(&pod, "readinessProbe");
+    end_all(&pods, running);
 }
 
 #[test]
-fn the_overlay_names_the_variables_of_the_base() {
-    let overlay = fs::read_to_string(root().join("deploy/k8s/overlays/single/kustomization.yaml")).expect("an overlay");
-    let base = variables();
-    let names: Vec<&str> =
-        overlay.lines().filter_map(|line| line.trim().strip_prefix("- THALWEG_")?.split('=').next()).collect();
-    assert!(!names.is_empty());
-    for name in names {
-        assert!(base.contains_key(&format!("THALWEG_{name}")), "{name}");
+fn three_coordinators_become_five_and_three_again_while_nodes_run_on() {
+    let mut pods = Pods::of("chart-production");
+    let mut running = start_all(&pods, [pods.names("coordinator"), pods.names("node")].concat());
+    wait_until("both nodes", || (pods.nodes_alive() == 2).then_some(()));
+    let variables_of_nodes = |pods: &Pods| pods.manifests.variables("node", "node-0");
+
+    let before = variables_of_nodes(&pods);
+    pods.manifests = Manifests::read("chart-of-five");
+    assert_eq!(variables_of_nodes(&pods), before, "nodes need not start anew");
+    for (pod, expected) in [("coordinator-3", 4), ("coordinator-4", 5)] {
+        running.push((pod.to_owned(), pods.start(pod)));
+        pods.wait_for_probe(pod, "startupProbe");
+        assert_eq!(pods.probe(pod, "readinessProbe"), Some(503), "nobody has added it");
+        let members = pods.lines(&["cluster"]);
+        let highest = members.iter().filter_map(|member| member["member"].as_u64()).max().expect("members");
+        let added = pods.client(&["cluster", "add", &format!("{}={}", highest + 1, pods.coordinator(pod))]);
+        assert_eq!(added.code, Some(0), "{added:?}");
+        wait_until("its vote", || (pods.votes() == expected).then_some(()));
+        pods.wait_for_probe(pod, "readinessProbe");
     }
+    // The first ones get the longer list, too, one after the other.
+    for pod in ["coordinator-2", "coordinator-1", "coordinator-0"] {
+        let at = running.iter().position(|(running, _)| running == pod).expect("it runs");
+        let ended = pods.end(pod, running.remove(at).1);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        running.push((pod.to_owned(), pods.start(pod)));
+        pods.wait_for_probe(pod, "readinessProbe");
+        assert_eq!(pods.votes(), 5);
+    }
+    let out = pods.shared("out");
+    let job = submit(&pods, &out);
+    check_end(&pods, &job, &out);
+
+    for pod in ["coordinator-3", "coordinator-4"] {
+        let members = pods.lines(&["cluster"]);
+        let member = members.iter().find(|member| member["address"] == pods.coordinator(pod)).expect("it has a vote");
+        let removed = pods.client(&["cluster", "remove", &member["member"].to_string()]);
+        assert_eq!(removed.code, Some(0), "{removed:?}");
+        let at = running.iter().position(|(running, _)| running == pod).expect("it runs");
+        running.remove(at).1.kill();
+    }
+    pods.manifests = Manifests::read("chart-production");
+    assert_eq!(pods.votes(), 3);
+    end_all(&pods, running);
 }

@@ -21,6 +21,7 @@ use crate::{
 
 pub(super) async fn run(args: NodeArgs) -> Result<()> {
     let checked = Checked::of(args, super::host_name().as_deref())?;
+    tracing::info!(memory_bytes = checked.memory_bytes, "the node's budget of memory");
     let surroundings = Surroundings::of_system(cores()).context("could not start threads")?;
     let seams = surroundings.seams();
     let network: Arc<dyn Network> = Arc::new(TcpNetwork);
