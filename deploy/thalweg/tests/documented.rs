@@ -176,9 +176,9 @@ fn alternatives(text: &str) -> Vec<Vec<String>> {
 }
 
 /// Flags of cargo, and of the simulation and the benchmarks, that pages name.
-const OTHER_FLAGS: [&str; 6] = ["help", "json", "kafka", "no-default-features", "release", "thalweg"];
+const OTHER_FLAGS: [&str; 7] = ["help", "json", "kafka", "no-default-features", "path", "release", "thalweg"];
 /// Variables that tests read.
-const OTHER_VARIABLES: [&str; 11] = [
+const OTHER_VARIABLES: [&str; 12] = [
     "THALWEG_CRASHES",
     "THALWEG_DUCKDB",
     "THALWEG_KAFKA",
@@ -186,6 +186,7 @@ const OTHER_VARIABLES: [&str; 11] = [
     "THALWEG_KINESALITE",
     "THALWEG_KINESIS",
     "THALWEG_KINESIS_CRASHES",
+    "THALWEG_KUBERNETES",
     "THALWEG_MINISTACK",
     "THALWEG_MOTO_SERVER",
     "THALWEG_PYFORMATS",

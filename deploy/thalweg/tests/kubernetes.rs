@@ -6,20 +6,18 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
-#[path = "kubernetes/manifests.rs"]
-mod manifests;
-#[path = "kubernetes/pods.rs"]
-mod pods;
+/// What lies in the folder of this name.
+mod kubernetes {
+    pub(crate) mod manifests;
+    pub(crate) mod pods;
+    mod promises;
+    mod rendered;
+}
 mod process;
-#[path = "kubernetes/promises.rs"]
-mod promises;
-#[path = "kubernetes/rendered.rs"]
-mod rendered;
 
 use std::{fs, path::Path};
 
-use manifests::Manifests;
-use pods::Pods;
+use kubernetes::{manifests::Manifests, pods::Pods};
 use process::{Background, lines_below, wait_until};
 
 const ROWS: usize = 500;
@@ -115,8 +113,8 @@ fn three_coordinators_become_ready_together_and_a_node_leaves_its_job_to_the_oth
     running.push((pod.clone(), pods.start(&pod)));
     wait_until("a vote for it under another number", || {
         let members = pods.lines(&["cluster"]);
-        let is_new = |member: &&serde_json::Value| member["member"] == 4 && member["role"] != "learner";
-        (members.len() == 3 && members.iter().any(|member| is_new(&member))).then_some(())
+        let is_new = |member: &serde_json::Value| member["member"] == 4 && member["role"] != "learner";
+        (members.len() == 3 && members.iter().any(is_new)).then_some(())
     });
     pods.wait_for_probe(&pod, "readinessProbe");
     end_all(&pods, running);

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 use serde_json::Value;
 
 use crate::{
-    manifests::{Manifests, list, text},
+    kubernetes::manifests::{Manifests, list, text},
     process::{Background, Outcome, Place, free_addresses, http_status, thalweg, wait_until},
 };
 
@@ -60,7 +60,8 @@ impl Pods {
 
     /// Text of a pod's manifest, with what is on this machine in place of other pods and of the pod's own listeners.
     fn local(&self, pod: &str, text: &str) -> String {
-        let namespace = crate::manifests::text(self.manifests.the("StatefulSet", set_of(pod)), "/metadata/namespace");
+        let namespace =
+            crate::kubernetes::manifests::text(self.manifests.the("StatefulSet", set_of(pod)), "/metadata/namespace");
         let mut local = text.to_owned();
         for ((of, port), address) in &self.addresses {
             let service = set_of(of);
@@ -72,7 +73,8 @@ impl Pods {
             }
         }
         let mounts = list(self.manifests.container(set_of(pod)), "/volumeMounts").iter();
-        let mounted = mounts.map(|mount| crate::manifests::text(mount, "/mountPath")).find(|path| *path == text);
+        let mounted =
+            mounts.map(|mount| crate::kubernetes::manifests::text(mount, "/mountPath")).find(|path| *path == text);
         let local = mounted.map_or(local, |path| self.volume(pod, path).display().to_string());
         assert!(!local.contains("0.0.0.0") && !local.contains("$("), "{local}");
         local

@@ -8,7 +8,7 @@ use thalweg::args::Cli;
 use thalweg_types::settings::parse_duration;
 
 use crate::{
-    manifests::{Manifests, list, number, text},
+    kubernetes::manifests::{Manifests, list, number, text},
     process::root,
 };
 

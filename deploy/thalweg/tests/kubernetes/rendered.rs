@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 use serde_json::Value;
 
 use crate::{
-    manifests::{Manifests, RENDERED, text},
+    kubernetes::manifests::{Manifests, RENDERED, text},
     process::root,
 };
 
