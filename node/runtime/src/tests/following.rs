@@ -290,7 +290,7 @@ async fn what_follows_a_merge_is_not_late_by_the_earlier_end() {
     let child = timed("child", [20, 70_000]);
     let (low, high) = (timed("low", [10, 11]), timed("high", [50_000, 60_000]));
     for (splits, expected) in [([high.clone(), low.clone()], 1), ([low, high], 0)] {
-        let late = async |active| late(&splits, (&[child.clone()], &[0, 1]), (active, &counted())).await;
+        let late = async |active| late(&splits, (std::slice::from_ref(&child), &[0, 1]), (active, &counted())).await;
         assert_eq!(late(None).await, 0);
         assert_eq!(late(Some(Bug::FollowElsewhere)).await, expected);
     }
