@@ -88,6 +88,12 @@ impl Coordinators {
         self.entropy.next()
     }
 
+    /// Waits before all coordinators are tried again.
+    pub(crate) async fn pause(&self) {
+        let half = u64::try_from(ROUND_DELAY.as_millis()).expect("it is short") / 2;
+        time::sleep(Duration::from_millis(half + self.random() % half)).await;
+    }
+
     /// Calls until a coordinator answers or the deadline passes. `wait` is how long the request itself asks to be held.
     pub(crate) async fn call<Q, R, S, F>(&self, wait: Duration, request: Q, send: S) -> Result<R, ClientError>
     where
@@ -133,8 +139,7 @@ impl Coordinators {
                 if let Some(answer) = self.call_each(wait, &request, &send, (&mut tried, &mut breaks_left)).await {
                     return answer;
                 }
-                let half = u64::try_from(ROUND_DELAY.as_millis()).expect("it is short") / 2;
-                time::sleep(Duration::from_millis(half + self.random() % half)).await;
+                self.pause().await;
             }
         };
         match time::timeout(self.deadline + wait, answered).await {
@@ -198,6 +203,7 @@ fn reason_of(status: &Status) -> String {
     std::error::Error::source(status).map_or_else(|| status.message().to_owned(), with_causes)
 }
 
-fn is_answer(status: &Status) -> bool {
+/// Whether a coordinator has sent it and means it.
+pub(crate) fn is_answer(status: &Status) -> bool {
     status.code() != Code::Unavailable && std::error::Error::source(status).is_none()
 }

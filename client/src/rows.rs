@@ -13,6 +13,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use arrow::{array::RecordBatch, buffer::Buffer, error::ArrowError, ipc::reader::StreamDecoder};
+use futures::{Stream, stream};
 use thalweg_proto::convert::WireError;
 use thalweg_types::{
     Attempt, JobId,
@@ -88,6 +89,17 @@ impl RowStream {
             let fetched = self.client.fetch(self.job, self.query, self.delivery.position()).await?;
             self.delivery.on_fetched(self.job, fetched)?;
         }
+    }
+
+    /// The rows as a stream, which ends after the last or the first error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<RecordBatch, ClientError>> + Send {
+        stream::unfold(Some(self), |rows| async move {
+            let mut rows = rows?;
+            match rows.next().await.transpose()? {
+                Ok(batch) => Some((Ok(batch), Some(rows))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
     }
 
     /// Tells the cluster, once, that it need not keep the last rows. A failure is only logged: all rows are delivered.

@@ -20,8 +20,12 @@ use crate::{
     model::{ClientConfig, Query, SubmitOptions, SubmittedJob},
 };
 
+mod watch;
+
 #[cfg(test)]
 mod tests;
+
+pub use watch::JobWatch;
 
 /// How long the cluster holds a request for a job's next change.
 const WATCH_WAIT: Duration = Duration::from_secs(20);
@@ -117,7 +121,7 @@ impl Client {
     }
 
     /// Waits until a job's revision is above `after_revision`, for `wait` at most, and gives the job with its revision.
-    /// Revisions grow within a leader's term. A new leader may give a lower one, and gives it at once.
+    /// Revisions only grow, over leaders too. [`Client::watch`] is for those who want every change.
     ///
     /// # Errors
     /// `NotFound`. Otherwise as any call.
@@ -131,6 +135,13 @@ impl Client {
         let send = |mut client: ClusterClient, request| async move { client.get_job(request).await };
         let JobAnswer { job, revision } = self.coordinators.call(wait, request, send).await?.try_into()?;
         Ok((job, revision))
+    }
+
+    /// Follows a job: as it is now, then each change of its status until it has ended. Nothing is asked before the first
+    /// `next`.
+    #[must_use]
+    pub fn watch(&self, job: JobId) -> JobWatch {
+        JobWatch::new(self.clone(), job)
     }
 
     /// Waits until a job has ended, however it ends.

@@ -1,5 +1,6 @@
 //! The services at a coordinator's address. At first only those answer that tell about its store; once it takes part,
-//! all do. Until then other requests get UNAVAILABLE, so that clients try again, or elsewhere.
+//! all do. Until then other requests get UNAVAILABLE, so that clients try again, or elsewhere. Those for tools, such as
+//! health, answer always, and at the address for clients too.
 
 use std::{
     convert::Infallible,
@@ -18,14 +19,16 @@ use crate::cluster::ClusterService;
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     before: Router,
+    always: Router,
     then: Arc<OnceLock<Router>>,
 }
 
 impl Front {
-    /// A front with the services that answer at first.
-    pub(crate) fn new(before: Routes) -> Self {
+    /// A front with the services that answer at first, and those that answer always.
+    pub(crate) fn new(before: Routes, always: Routes) -> Self {
         let not_yet = || async { Status::unavailable("this coordinator does not take part yet").into_http::<Body>() };
-        Self { before: before.into_axum_router().fallback(not_yet), then: Arc::default() }
+        let always = always.into_axum_router();
+        Self { before: before.into_axum_router().fallback(not_yet), always, then: Arc::default() }
     }
 
     /// Switches to the services of a coordinator that takes part.
@@ -36,7 +39,7 @@ impl Front {
 
     /// The front as routes of a gRPC server.
     pub(crate) fn routes(&self) -> Routes {
-        Router::new().fallback_service(self.clone()).into()
+        self.always.clone().fallback_service(self.clone()).into()
     }
 
     /// The front for clients alone. What members and nodes call is not there.
@@ -44,7 +47,7 @@ impl Front {
         let calls = format!("/{}/{{call}}", ClusterService::NAME);
         let refused =
             || async { Status::unimplemented("only clients are answered at this address").into_http::<Body>() };
-        Router::new().route(&calls, any_service(self.clone())).fallback(refused).into()
+        self.always.clone().route(&calls, any_service(self.clone())).fallback(refused).into()
     }
 }
 
@@ -66,22 +69,37 @@ impl Service<Request> for Front {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standard;
 
-    /// The gRPC status that a call gets, as far as the front decides it.
-    async fn status(routes: Routes, service: &str) -> Option<String> {
+    /// The gRPC status that a call gets, with its message, as far as the front decides it.
+    async fn status(routes: Routes, service: &str) -> (String, String) {
         let request = Request::builder().uri(format!("/{service}/Call")).body(Body::empty()).unwrap();
         let response = routes.into_axum_router().oneshot(request).await.unwrap();
-        response.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
+        let header = |name| response.headers().get(name).map(|told| told.to_str().unwrap().to_owned());
+        (header("grpc-status").unwrap_or_default(), header("grpc-message").unwrap_or_default())
     }
 
     #[tokio::test]
     async fn at_the_address_of_clients_nobody_else_is_answered() {
-        let front = Front::new(Routes::default());
-        let (unavailable, unimplemented) = (Some("14".to_owned()), Some("12".to_owned()));
-        assert_eq!(status(front.client_routes(), ClusterService::NAME).await, unavailable, "it does not take part yet");
+        let front = Front::new(Routes::default(), standard::services().await.0);
+        let (unavailable, unimplemented) = ("14", "12");
+        let early = status(front.client_routes(), ClusterService::NAME).await;
+        assert_eq!(early.0, unavailable, "it does not take part yet");
         for service in ["thalweg.v1.Founding", "thalweg.v1.NodeSession", "thalweg.v1.Raft"] {
-            assert_eq!(status(front.client_routes(), service).await, unimplemented, "{service}");
-            assert_eq!(status(front.routes(), service).await, unavailable, "{service}");
+            let refused = status(front.client_routes(), service).await;
+            assert!(refused.0 == unimplemented && refused.1.contains("only"), "{service}: {refused:?}");
+            assert_eq!(status(front.routes(), service).await.0, unavailable, "{service}");
+        }
+    }
+
+    #[tokio::test]
+    async fn tools_are_answered_at_both_addresses_from_the_start() {
+        let front = Front::new(Routes::default(), standard::services().await.0);
+        for routes in [front.client_routes(), front.routes()] {
+            for service in ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"] {
+                let itself = ("12".to_owned(), String::new());
+                assert_eq!(status(routes.clone(), service).await, itself, "it is there, and has no such call");
+            }
         }
     }
 }

@@ -29,6 +29,7 @@ mod opening;
 mod overview;
 mod planning;
 mod session;
+mod standard;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@ use crate::{
     front::Front,
     machine::Machine,
     planning::SqlPlanner,
+    standard::{self, Reporter},
 };
 
 /// A place for checkpoints that takes longer to answer counts as unreachable.
@@ -35,6 +36,7 @@ pub struct Opening {
     checkpoints: CheckpointStore,
     parts: Parts,
     front: Front,
+    health: Reporter,
 }
 
 impl Opening {
@@ -56,9 +58,10 @@ impl Opening {
         let opening =
             thalweg_consensus::Opening::open(config.consensus, &machine, store, network.clone(), seams.clone());
         let consensus = opening.await?;
-        let front = Front::new(Routes::new(consensus.service()));
+        let (always, health) = standard::services().await;
+        let front = Front::new(Routes::new(consensus.service()), always);
         let parts = Parts { network, seams, planner };
-        Ok(Self { consensus, leader: config.leader, checkpoints, parts, front })
+        Ok(Self { consensus, leader: config.leader, checkpoints, parts, front, health })
     }
 
     /// Every service of the coordinator, before and after it takes part, to be served at its address.
@@ -90,9 +93,11 @@ impl Opening {
         self.consensus.settle(marker.as_ref()).await?;
         let incarnation = self.consensus.incarnation();
         let (consensus, raft) = self.consensus.start(Machine::default()).await?;
+        let seams = self.parts.seams.clone();
         let coordinator =
             Coordinator::assemble((consensus, raft, incarnation), self.leader, self.checkpoints, self.parts);
         self.front.open(coordinator.routes());
+        seams.io.spawn("health", Box::pin(self.health.follow(coordinator.leadership())));
         Ok(coordinator.behind(&self.front))
     }
 }

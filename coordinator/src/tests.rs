@@ -18,6 +18,7 @@ mod graphs;
 mod node;
 mod openings;
 mod rpc;
+mod watching;
 
 pub(crate) use cluster::TestCluster;
 use rpc::TestClient;

@@ -22,6 +22,9 @@ pub mod v1 {
     tonic::include_proto!("thalweg.v1");
 }
 
+/// The descriptors of what clients call: `thalweg/v1/client.proto`, encoded.
+pub const CLIENT_DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("thalweg_client");
+
 /// The metadata key under which a coordinator that does not lead gives the leader's address.
 pub const LEADER_KEY: &str = "thalweg-leader";
 

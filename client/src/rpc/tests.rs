@@ -1,6 +1,10 @@
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arrow::{
@@ -8,6 +12,7 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema},
     ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, StreamWriter, write_message},
 };
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use thalweg_proto::{
     network::MemoryNetwork,
     v1::{
@@ -23,7 +28,7 @@ use thalweg_types::{
 use tonic::{Request, Response, Status, transport::Server};
 
 use super::*;
-use crate::RowStream;
+use crate::{PreviewLimits, RowStream};
 
 #[derive(Debug, Default)]
 struct Counting(AtomicU64);
@@ -51,6 +56,8 @@ struct State {
     attempts: Vec<u32>,
     ended: Vec<(bool, bool)>,
     changes: Vec<Change>,
+    /// What each watch tells, the next one first; after the last, a watch is UNAVAILABLE at once.
+    told: VecDeque<Vec<Result<v1::Job, Status>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +105,18 @@ fn job(status: JobStatus) -> v1::Job {
 
 #[tonic::async_trait]
 impl Cluster for Service {
+    type WatchJobStream = Pin<Box<dyn Stream<Item = Result<v1::WatchJobResponse, Status>> + Send>>;
+
+    async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        let mut state = self.state()?;
+        if request.get_ref().job != 7 {
+            return Err(Status::not_found("no such job"));
+        }
+        let told = state.told.pop_front().ok_or_else(|| Status::unavailable("an election"))?;
+        let change = |job: Result<v1::Job, Status>| job.map(|job| v1::WatchJobResponse { job: Some(job), revision: 1 });
+        Ok(Response::new(Box::pin(stream::iter(told.into_iter().map(change)))))
+    }
+
     async fn submit_job(
         &self,
         request: Request<v1::SubmitJobRequest>,
@@ -305,6 +324,67 @@ async fn waiting_ends_with_the_job() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_where_it_broke_and_tells_each_change_once() {
+    use JobStatus::{Created, Deploying, Finished, Restarting, Running};
+    let (client, cluster, _) = connected(&["b:1", "c:1"]).await;
+    let lost = || Err(Status::unavailable("the leader has just changed"));
+    let checkpointed = v1::Job { last_checkpoint: 3, ..job(Running) };
+    let moved = v1::Job { attempt: 2, ..job(Running) };
+    cluster.state.lock().expect("nobody panics").told = VecDeque::from([
+        vec![Ok(job(Created)), Ok(job(Deploying)), lost()],
+        vec![lost()],
+        vec![],
+        // It ended well too early.
+        vec![Ok(job(Deploying)), Ok(job(Running)), Ok(checkpointed)],
+        vec![Ok(job(Running)), Ok(job(Restarting)), Ok(moved), Ok(job(Finished)), Ok(job(Created))],
+    ]);
+    let mut changes = client.watch(JobId(7));
+    let mut told = Vec::new();
+    while let Some(job) = changes.next().await.expect("it goes on") {
+        told.push((job.status, job.attempt.0));
+    }
+    let once = [(Created, 0), (Deploying, 0), (Running, 0), (Restarting, 0), (Running, 2), (Finished, 0)];
+    assert_eq!(told, once);
+    assert!(changes.next().await.expect("it is over").is_none());
+    assert!(cluster.state.lock().expect("nobody panics").told.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_nobody_answers_fails_at_its_deadline_and_goes_on_when_asked_again() {
+    let (client, cluster, _) = connected(&["a:1"]).await;
+    let tell = |told| cluster.state.lock().expect("nobody panics").told.push_back(told);
+    tell(vec![Ok(job(JobStatus::Running)), Err(Status::unavailable("the leader is gone"))]);
+    let mut changes = client.watch(JobId(7));
+    assert_eq!(changes.next().await.expect("a serves").map(|job| job.status), Some(JobStatus::Running));
+    assert!(matches!(changes.next().await, Err(ClientError::Unreachable { .. })));
+    tell(vec![Ok(job(JobStatus::Running)), Err(Status::not_found("it is forgotten"))]);
+    assert!(matches!(changes.next().await, Err(ClientError::NotFound { .. })));
+    tell(vec![Ok(job(JobStatus::Stopped))]);
+    let rest: Vec<_> = changes.into_stream().try_collect().await.expect("a serves");
+    assert_eq!(rest.iter().map(|job| job.status).collect::<Vec<_>>(), [JobStatus::Stopped]);
+    assert!(matches!(client.watch(JobId(8)).next().await, Err(ClientError::NotFound { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_has_the_first_rows_and_leaves_nothing_running() {
+    let (client, cluster, _) = connected(&["a:1"]).await;
+    let limits = |rows| PreviewLimits { rows, ..PreviewLimits::default() };
+    let samples = client.preview(sql("SELECT"), limits(5)).await.expect("a serves");
+    assert_eq!(samples.iter().map(|sample| (sample.rows(), sample.is_whole)).collect::<Vec<_>>(), [(5, false)]);
+    assert_eq!(*samples[0].query.schema, schema());
+    let samples = client.preview(sql("SELECT"), limits(100)).await.expect("a serves");
+    assert_eq!((samples[0].rows(), samples[0].is_whole), (10, true));
+    assert_eq!(cluster.state.lock().expect("nobody panics").ended, [(false, false); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_can_be_taken_as_a_stream() {
+    let (client, ..) = connected(&["a:1"]).await;
+    let batches: Vec<RecordBatch> = client.fetch_rows(JobId(7), 0).into_stream().try_collect().await.expect("a serves");
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_come_in_order_and_the_last_are_acknowledged() {
     let (client, cluster, _) = connected(&["a:1"]).await;
     let mut rows = client.fetch_rows(JobId(7), 0);
@@ -351,7 +431,6 @@ async fn every_other_call_arrives_as_it_was_meant() {
 /// Accepts connections, and breaks each one once a script has come; counts the scripts.
 #[allow(clippy::disallowed_methods, reason = "a test's own tasks")]
 async fn breaking(memory: &MemoryNetwork, address: &str, scripts: Arc<AtomicU64>) {
-    use futures::StreamExt;
     use tokio::io::AsyncReadExt;
     let mut listener = memory.listen(address).await.expect("it is free");
     tokio::spawn(async move {
@@ -409,7 +488,6 @@ async fn a_broken_connection_that_was_passed_on_counts_and_one_that_was_never_th
 /// Answers whatever comes as a server of HTTP/1 does, or ends each connection without a word.
 #[allow(clippy::disallowed_methods, reason = "a test's own tasks")]
 async fn something_else(memory: &MemoryNetwork, address: &str, says: &'static [u8]) {
-    use futures::StreamExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut listener = memory.listen(address).await.expect("it is free");
     tokio::spawn(async move {

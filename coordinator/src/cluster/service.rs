@@ -3,6 +3,7 @@
 mod members;
 mod rows;
 mod rpc;
+mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -33,6 +34,7 @@ use tonic::{Request, Response, Status};
 use self::{
     rows::RowsMemory,
     rpc::{LeaderChannel, Route, consensus_status, forwarded, plan_status, rejection_status, relayed},
+    watch::{Changes, Watches},
 };
 use super::spans;
 use crate::{
@@ -63,6 +65,7 @@ pub(crate) struct ClusterService {
     turns: PlanningTurns,
     leader_channel: LeaderChannel,
     rows: RowsMemory,
+    watches: Watches,
     /// The URL of the place for checkpoints.
     pub(super) checkpoints_url: Arc<str>,
 }
@@ -87,6 +90,7 @@ impl ClusterService {
             turns: PlanningTurns::default(),
             leader_channel: LeaderChannel::default(),
             rows: RowsMemory::default(),
+            watches: Watches::default(),
             checkpoints_url,
         }
     }
@@ -267,6 +271,8 @@ fn schema_message(schema: &Schema) -> Vec<u8> {
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
+    type WatchJobStream = Changes;
+
     async fn submit_job(
         &self,
         request: Request<v1::SubmitJobRequest>,
@@ -321,6 +327,17 @@ impl Cluster for ClusterService {
                 let answer = self.job_once_changed(request.into_inner().into()).await?;
                 Ok(Response::new(answer.into()))
             }
+        }
+    }
+
+    async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Changes>, Status> {
+        let place = self.watches.enter()?;
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => {
+                let changes = leader.watch_job(forwarded(request)).await.map_err(relayed)?;
+                Ok(Response::new(watch::passed_on(changes.into_inner(), place)))
+            }
+            Route::Here => Ok(Response::new(self.watch(JobId(request.into_inner().job), place).await?)),
         }
     }
 

@@ -84,6 +84,12 @@ impl TestClient {
         Ok(answer.into_inner().try_into().unwrap())
     }
 
+    /// Follows a job.
+    pub(super) async fn watch(&self, job: JobId) -> Result<TestWatch, Status> {
+        let changes = self.cluster().watch_job(v1::WatchJobRequest { job: job.0 }).await?;
+        Ok(TestWatch { changes: changes.into_inner() })
+    }
+
     pub(super) async fn jobs(&self) -> Result<Vec<JobOverview>, Status> {
         let jobs = self.cluster().list_jobs(v1::ListJobsRequest {}).await?.into_inner().jobs;
         Ok(jobs.into_iter().map(|job| job.try_into().unwrap()).collect())
@@ -139,6 +145,19 @@ impl TestClient {
         let mut stream = NodeSessionClient::new(self.channel.clone()).open(messages).await?.into_inner();
         let first = stream.message().await?.expect("an answer");
         Ok(first.try_into().unwrap())
+    }
+}
+
+/// A job that is followed.
+pub(super) struct TestWatch {
+    changes: Streaming<v1::WatchJobResponse>,
+}
+
+impl TestWatch {
+    /// The next change; `None` once the watch has ended well.
+    pub(super) async fn next(&mut self) -> Result<Option<JobOverview>, Status> {
+        let change = self.changes.message().await?;
+        Ok(change.map(|change| JobAnswer::try_from(change).unwrap().job))
     }
 }
 

@@ -160,6 +160,21 @@ impl TryFrom<v1::GetJobResponse> for JobAnswer {
     }
 }
 
+impl From<JobAnswer> for v1::WatchJobResponse {
+    fn from(answer: JobAnswer) -> Self {
+        Self { job: Some(answer.job.into()), revision: answer.revision }
+    }
+}
+
+impl TryFrom<v1::WatchJobResponse> for JobAnswer {
+    type Error = WireError;
+
+    fn try_from(wire: v1::WatchJobResponse) -> Result<Self, WireError> {
+        let job = required("WatchJobResponse", "job", wire.job)?.try_into()?;
+        Ok(Self { job, revision: wire.revision })
+    }
+}
+
 impl From<RowsRequest> for v1::FetchRowsRequest {
     fn from(request: RowsRequest) -> Self {
         Self {

@@ -84,11 +84,19 @@ where
     }
 }
 
-/// How a request must arrive: one message as a whole, of a stream only the beginning.
+/// Services whose requests have an end. Of reflection they are streams, on which strangers ask a few questions.
+const ENDING: [&str; 5] = [
+    cluster_server::SERVICE_NAME,
+    collect_server::SERVICE_NAME,
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
+
+/// How a request must arrive: as a whole where it has an end, else only its beginning.
 fn pace_of(path: &str) -> Pace {
     let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    let is_one_message = [cluster_server::SERVICE_NAME, collect_server::SERVICE_NAME].contains(&service);
-    if is_one_message { Pace::Ends } else { Pace::Begins }
+    if ENDING.contains(&service) { Pace::Ends } else { Pace::Begins }
 }
 
 /// Waits for the response. Dropping it ends the handler: nobody needs the answer once the caller went away.

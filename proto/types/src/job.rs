@@ -292,3 +292,12 @@ pub struct JobOverview {
     #[serde(default)]
     pub ended_ms: u64,
 }
+
+impl JobOverview {
+    /// Whether it tells a client more than an earlier one: anything but what its checkpoints are.
+    #[must_use]
+    pub fn differs_from(&self, earlier: &Self) -> bool {
+        let checkpoints = earlier.checkpoints.clone();
+        Self { checkpoints, ..self.clone() } != *earlier
+    }
+}

@@ -73,6 +73,7 @@ fn everything_comes_back_equal() {
     let wait = Duration::from_millis(1500);
     check::<_, v1::GetJobRequest>(JobRequest { job: JobId(1), after_revision: 5, wait });
     check::<_, v1::GetJobResponse>(JobAnswer { job: overview(), revision: 8 });
+    check::<_, v1::WatchJobResponse>(JobAnswer { job: overview(), revision: 8 });
     let rows = RowsRequest { job: JobId(1), query: 2, offset: 3, bytes_max: 4, wait, attempt: Some(Attempt(5)) };
     check::<_, v1::FetchRowsRequest>(rows);
     let answer = RowsAnswer { attempt: Attempt(1), offset: 3, rows: 2, batches: vec![9], end: true };
@@ -114,6 +115,7 @@ fn what_cannot_be_is_refused() {
     let request = v1::SubmitJobRequest { name: "n".repeat(257), ..wire() };
     assert_eq!(refused(request), "a name has at most 256 bytes");
     assert!(JobAnswer::try_from(v1::GetJobResponse { job: None, revision: 1 }).is_err());
+    assert!(JobAnswer::try_from(v1::WatchJobResponse { job: None, revision: 1 }).is_err());
     assert!(MemberChange::try_from(v1::ChangeMembersRequest { change: None }).is_err());
     assert!(MemberOverview::try_from(v1::Member::default()).is_err());
     assert!(NodeOverview::try_from(v1::Node::default()).is_err());
