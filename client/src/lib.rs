@@ -72,6 +72,11 @@
 //!
 //! [`RowStream`] and [`JobWatch`] become streams of the `futures` crate by `into_stream`.
 
+/// The page for users, whose examples are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/client.md")]
+struct Page;
+
 mod error;
 mod failover;
 mod model;

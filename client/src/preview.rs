@@ -23,7 +23,7 @@ const INTERVAL: (&str, &str) = ("checkpoint.interval", "100 ms");
 pub struct PreviewLimits {
     /// The most rows of each SELECT.
     pub rows: usize,
-    /// The longest time to wait for them, from the submission on.
+    /// The longest time to wait for them once the job is accepted.
     pub within: Duration,
 }
 
@@ -106,9 +106,8 @@ impl Client {
 
     /// Cancels a job that may have ended by itself.
     async fn end_preview(&self, job: JobId) -> Result<(), ClientError> {
-        match self.cancel(job).await {
-            Err(ClientError::Rejected { .. }) if self.job(job).await?.status.is_terminal() => Ok(()),
-            ended => ended,
-        }
+        let cancelled = self.cancel(job).await;
+        let is_refused = matches!(cancelled, Err(ClientError::Rejected { .. }));
+        if is_refused && self.job(job).await?.status.is_terminal() { Ok(()) } else { cancelled }
     }
 }
