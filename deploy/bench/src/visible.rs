@@ -127,16 +127,9 @@ async fn measure(args: &VisibleArgs, interval: Duration) -> Result<Visible> {
     let job = cluster.client().submit(submit).await?.job;
     let address = cluster.http_address().context("the cluster has no address for HTTP")?.to_owned();
     let mut files = Files::open(&path, Arc::clone(&clock))?;
-    let sent = tokio::spawn(send(args.clone(), format!("http://{address}/ingest/records"), cluster.seams()));
+    let url = format!("http://{address}/ingest/records");
     let limit = args.watch + LAST_WITHIN + interval * LAST_INTERVALS;
-    let until = clock.monotonic() + limit;
-    while !(sent.is_finished() && files.latencies.len() >= records(args)) {
-        let seen = files.latencies.len();
-        ensure!(clock.monotonic() < until, "{seen} of {} records were visible after {limit:?}", records(args));
-        files.look().await?;
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    sent.await.context("the sender has failed")??;
+    tokio::try_join!(send(args, &url, cluster.seams()), files.look_for(records(args), limit))?;
     cluster.client().cancel(job).await?;
     cluster.shutdown().await;
     let of = |share| percentile(files.latencies.clone(), share);
@@ -177,23 +170,23 @@ fn records(args: &VisibleArgs) -> usize {
 }
 
 /// Sends records, each request when it is due, or when that before it was answered.
-async fn send(args: VisibleArgs, url: String, seams: Seams) -> Result<()> {
+async fn send(args: &VisibleArgs, url: &str, seams: Seams) -> Result<()> {
     let client = reqwest::Client::new();
     let begun = seams.clock.monotonic();
-    for request in 0..requests(&args) {
+    for request in 0..requests(args) {
         let due = begun + SEND_EVERY * request;
         tokio::time::sleep(due.saturating_sub(seams.clock.monotonic())).await;
         let sent = millis(seams.clock.unix_time());
         let mut body = String::new();
-        for record in 0..at_once(&args) {
+        for record in 0..at_once(args) {
             body += &serde_json::to_string(&Record { sent, part: record % args.partitions.max(1) })?;
             body.push('\n');
         }
-        let mut answer = client.post(&url).body(body.clone()).send().await.context("nobody takes records")?;
+        let mut answer = client.post(url).body(body.clone()).send().await.context("nobody takes records")?;
         // The job is still starting.
         while answer.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE && request == 0 {
             tokio::time::sleep(SEND_EVERY).await;
-            answer = client.post(&url).body(body.clone()).send().await.context("nobody takes records")?;
+            answer = client.post(url).body(body.clone()).send().await.context("nobody takes records")?;
         }
         ensure!(answer.status().is_success(), "records were not taken: {}", answer.text().await.unwrap_or_default());
     }
@@ -225,6 +218,18 @@ impl Files {
             std::env::vars().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect();
         let (store, below) = object_store::parse_url_opts(&url, options).context("the store cannot be opened")?;
         Ok(Self { store, below, seen: HashSet::new(), latencies: Vec::new(), clock })
+    }
+
+    /// Looks until so many records are visible, for a limited time.
+    async fn look_for(&mut self, records: usize, limit: Duration) -> Result<()> {
+        let until = self.clock.monotonic() + limit;
+        while self.latencies.len() < records {
+            let seen = self.latencies.len();
+            ensure!(self.clock.monotonic() < until, "{seen} of {records} records were visible after {limit:?}");
+            self.look().await?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Reads what has become visible.

@@ -178,7 +178,7 @@ fn alternatives(text: &str) -> Vec<Vec<String>> {
 /// Flags of cargo, and of the simulation and the benchmarks, that pages name.
 const OTHER_FLAGS: [&str; 7] = ["help", "json", "kafka", "no-default-features", "path", "release", "thalweg"];
 /// Variables that tests read.
-const OTHER_VARIABLES: [&str; 12] = [
+const OTHER_VARIABLES: [&str; 13] = [
     "THALWEG_CRASHES",
     "THALWEG_DUCKDB",
     "THALWEG_GRPC_PYTHON",

@@ -75,7 +75,7 @@ fn on_a_laptop_one_of_each_takes_a_job_from_inside_a_pod() {
     let budget = running[1].1.log();
     let budget = budget.lines().find(|line| line.contains("budget of memory")).expect("it tells its budget");
     let bytes: u64 = budget.rsplit_once("memory_bytes=").expect("in bytes").1.trim().parse().expect("a number");
-    assert!(bytes >= 64 << 20 && bytes % (100 << 20) != 0, "a share of what is here: {budget}");
+    assert!(bytes >= 64 << 20 && !bytes.is_multiple_of(100 << 20), "a share of what is here: {budget}");
     end_all(&pods, running);
 }
 

@@ -39,7 +39,7 @@ fn templates_that_do_not_tell_partitions_apart_are_refused() {
     refused(&format!("{rest}/{{d}}/{{a}}/{{s}}-{{t}}"), "put / or = between them");
     refused(&format!("{rest}/{{t}}/{{d}}/{{s}}{{a}}"), "different values of 's' and 'a' have one directory");
     refused(&format!("{rest}/{{t}}/{{s}}/{{a}}{{d}}"), "different values of 'a' and 'd' have one directory");
-    refused(&format!("{{ts}}/{{t}}/{{a}}/{{d}}/{{at:yyyy}}{{s}}{{arrival-time:HHH}}"), "pattern 'HHH'");
+    refused("{ts}/{t}/{a}/{d}/{at:yyyy}{s}{arrival-time:HHH}", "pattern 'HHH'");
     for template in [
         "{ts:yyyy/MM/dd/HH-mm-ss.SSS}/s={s},t={t}/{a}-{d}/{at:yyyy/MM}",
         "{ts}/{s}/{t}-{at:yyyy-MM}/{d}{a}/{arrival-time:HH}",
