@@ -9,10 +9,11 @@ use std::{
 };
 
 use thalweg_cluster_state::JobSpec;
+use thalweg_proto::compute::on_compute;
 use thalweg_types::{
     JobGraph,
     client::{JobSubmission, check_length},
-    seam::{Seams, on_compute},
+    seam::Seams,
     settings::{JobSettings, settings_of_restart},
 };
 use thiserror::Error;

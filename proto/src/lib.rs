@@ -1,8 +1,10 @@
-//! The wire: generated protobuf code, every conversion between it and domain values, and the network seam.
+//! The wire: generated protobuf code, every conversion between it and domain values, and the network seam. And `compute`, which is for
+//! what serves it.
 //!
 //! Protobuf types stop here and at files named `service.rs`, `rpc.rs` and `*_codec.rs`. Conversion from the wire is
 //! `TryFrom`, which checks everything, or `From` where any value is sound. Conversion to the wire is `From`.
 
+pub mod compute;
 pub mod convert;
 pub mod network;
 #[cfg(any(test, feature = "testing"))]

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use thalweg_cluster_state::{Command, JobRecord};
-use thalweg_types::{JobId, client::JobRestart, seam::on_compute};
+use thalweg_proto::compute::on_compute;
+use thalweg_types::{JobId, client::JobRestart};
 use tonic::Status;
 
 use super::{service::ClusterService, spans};

@@ -13,6 +13,7 @@ use thalweg_cluster_state::{Command, EndMode, Event, JobRecord, Outcome};
 use thalweg_consensus::Consensus;
 use thalweg_proto::{
     MESSAGE_BYTES_MAX,
+    compute::on_compute,
     convert::trace::trace_of,
     network::Network,
     v1::{
@@ -27,7 +28,7 @@ use thalweg_types::{
         SCRIPT_BYTES_MAX, SubmittedJob,
     },
     job::{CheckpointOverview, JobOverview},
-    seam::{Seams, on_compute},
+    seam::Seams,
 };
 use tonic::{Request, Response, Status};
 

@@ -9,12 +9,13 @@ use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use thalweg_cluster_state::{ClusterState, Command, JobRecord, Outcome};
 use thalweg_consensus::{Consensus, ConsensusError};
 use thalweg_control::{JobController, NodeLiveness, job::Proposed};
+use thalweg_proto::compute::on_compute;
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, ClusterId, Incarnation, JobGraph, JobId, NodeId, SubtaskId, Term,
     job::{CheckpointOverview, Failure, FailureKind, SubtaskMetrics},
     node::{NodeRegistration, NodeState},
-    seam::{Seams, on_compute},
+    seam::Seams,
     session::{Action, CoordinatorMessage, NodeMessage, Order, Report, ReportBody, SubtaskReport},
 };
 use tokio::sync::mpsc;

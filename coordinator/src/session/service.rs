@@ -26,6 +26,7 @@ use thalweg_cluster_state::{Command, Outcome, Rejection};
 use thalweg_consensus::{Consensus, ConsensusError};
 use thalweg_proto::{
     LEADER_KEY, MESSAGE_BYTES_MAX,
+    compute::on_compute,
     convert::{WireError, bytes_of},
     network::Peer,
     v1::{
@@ -36,7 +37,7 @@ use thalweg_proto::{
 use thalweg_types::{
     ENGINE_VERSION, NodeId,
     node::NodeRegistration,
-    seam::{Seams, on_compute},
+    seam::Seams,
     session::{Action, CoordinatorMessage, NodeMessage},
 };
 use tokio::{sync::mpsc, time::timeout};

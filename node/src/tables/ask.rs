@@ -7,13 +7,9 @@ use std::{
 };
 
 use futures::future::join_all;
-use thalweg_proto::network::Network;
+use thalweg_proto::{compute::on_compute, network::Network};
 use thalweg_runtime::{QueryableTables, TableAnswer, TableRefusal, TableRequest, merge_answers};
-use thalweg_types::{
-    NodeId,
-    seam::{Seams, on_compute},
-    text::with_causes,
-};
+use thalweg_types::{NodeId, seam::Seams, text::with_causes};
 use tokio::{sync::Semaphore, time};
 
 use super::{

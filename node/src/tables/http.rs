@@ -21,8 +21,9 @@ use axum::{
     routing::get,
 };
 use thalweg_connectors::rows_as_json;
+use thalweg_proto::compute::on_compute;
 use thalweg_runtime::TableAnswer;
-use thalweg_types::{connector::ASKED_BELOW, seam::on_compute};
+use thalweg_types::connector::ASKED_BELOW;
 use tower::ServiceExt as _;
 
 use super::{

@@ -3,17 +3,14 @@
 use arrow::error::ArrowError;
 use thalweg_proto::{
     MESSAGE_BYTES_MAX,
+    compute::on_compute,
     v1::{
         self,
         tables_server::{Tables, TablesServer},
     },
 };
 use thalweg_runtime::{QueryableTables, TableRefusal, TableRequest};
-use thalweg_types::{
-    Attempt, JobId,
-    seam::{Seams, on_compute},
-    text::with_causes,
-};
+use thalweg_types::{Attempt, JobId, seam::Seams, text::with_causes};
 use tonic::{Request, Response, Status};
 
 use super::{request::ROWS_MAX, rpc::encode};

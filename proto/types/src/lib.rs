@@ -1,7 +1,7 @@
 //! The vocabulary that client, coordinator and node share.
 //!
-//! Values and total functions on them: no clock, no randomness, no tasks but those that `seam` is handed, and no I/O except in
-//! `durable`. What is persisted carries a format version (`graph::FORMAT`, `checkpoint::MANIFEST_FORMAT`).
+//! Values and total functions on them: no clock, no randomness, no tasks, and no I/O except in `durable`. What is
+//! persisted carries a format version (`graph::FORMAT`, `checkpoint::MANIFEST_FORMAT`).
 
 pub mod address;
 pub mod assignment;

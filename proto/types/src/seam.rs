@@ -6,8 +6,6 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use futures::channel::oneshot;
-
 /// Tells the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Time since a fixed moment of this process; never goes back. For leases, rates and durations.
@@ -52,20 +50,4 @@ pub struct Seams {
     pub io: Arc<dyn Spawner>,
     /// Starts operator actors, apart from I/O, so that heavy compute never delays a heartbeat.
     pub compute: Arc<dyn Spawner>,
-}
-
-/// Runs a computation on the compute threads, since it is too long for the tasks that serve requests and keep the cluster alive; `None`
-/// if it panics.
-pub async fn on_compute<T: Send + 'static>(
-    seams: &Seams,
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (reply, done) = oneshot::channel();
-    let task = async move {
-        // Whoever asked may be gone, and then nobody needs the answer.
-        let _ = reply.send(work());
-    };
-    let _ = seams.compute.spawn(name, Box::pin(task));
-    done.await.ok()
 }
